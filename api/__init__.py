@@ -1,0 +1,1 @@
+"""Two doors, one hallway: REST with a web page, and the command line."""

@@ -1,0 +1,1 @@
+"""One embedder a file. They are reached by name through `embed.registry`."""

@@ -1,0 +1,1 @@
+"""Bytes to `Media`: by content, bounded, deterministic."""

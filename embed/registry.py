@@ -1,0 +1,104 @@
+"""Spaces by name: what they can do is readable before anything heavy is imported.
+
+A name is `family` or `family:detail`, for example `builtin` or `open_clip:ViT-B-32/openai`.
+A family is two import paths, written as `module:attribute` and resolved on first use:
+`describe(detail) -> Capabilities` (cheap) and `load(detail, options) -> Embedder` (heavy).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from embed.errors import NotFound
+from embed.types import Embedder, Modality, Space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a space can do, known without loading it."""
+
+    space: Space
+    summary: str
+    modalities: frozenset[Modality]
+    native_dims: dict[Modality, int]
+    preprocessing: str
+    licence: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """What a loader may need to know of the machine.
+
+    cache: folder for files derived from weights. threads: cores this process may use.
+    """
+
+    cache: Path
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One kind of space. `form` shows how its names are written, for messages and lists."""
+
+    form: str
+    describe: str | Callable[[str], Capabilities]
+    load: str | Callable[[str, LoadOptions], Embedder]
+
+
+_FAMILIES: dict[str, Family] = {
+    "builtin": Family(
+        form="builtin",
+        describe="embed.backends.builtin:describe",
+        load="embed.backends.builtin:load",
+    ),
+}
+
+
+def register(name: str, family: Family) -> None:
+    """Adds a family, or replaces it."""
+    _FAMILIES[name] = family
+
+
+def names() -> list[str]:
+    """The forms of all names, sorted."""
+    return sorted(family.form for family in _FAMILIES.values())
+
+
+def describe(name: str) -> Capabilities:
+    """What the space called `name` can do. Raises NotFound, naming the choices."""
+    family, detail = _family(name)
+    capabilities: Capabilities = _resolve(family.describe)(detail)
+    return capabilities
+
+
+def load(name: str, options: LoadOptions) -> Embedder:
+    """The embedder called `name`. Raises NotFound, MissingWeights, MissingDependency."""
+    family, detail = _family(name)
+    embedder: Embedder = _resolve(family.load)(detail, options)
+    return embedder
+
+
+def _family(name: str) -> tuple[Family, str]:
+    head, _, detail = name.partition(":")
+    if head not in _FAMILIES:
+        near = difflib.get_close_matches(head, _FAMILIES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise NotFound(
+            f"no space is called {name!r}; the choices are: {', '.join(names())}.{hint}",
+            param="space",
+        )
+    return _FAMILIES[head], detail
+
+
+def _resolve(target: str | Callable[..., Any]) -> Callable[..., Any]:
+    if callable(target):
+        return target
+    module, _, attribute = target.partition(":")
+    resolved: Callable[..., Any] = getattr(import_module(module), attribute)
+    return resolved

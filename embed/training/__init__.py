@@ -1,0 +1,1 @@
+"""Recipes that make weights. Serving never imports this package."""

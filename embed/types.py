@@ -1,0 +1,253 @@
+"""The shared nouns: what a medium is, what a vector is, what a tower promises.
+
+This file knows nothing of files, models or databases; everything else in the house imports it.
+Vectors are always `(N, D)` float32, rows of unit length, in a named `Space`; a higher score is
+always nearer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embed.errors import InvalidVector
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+
+class Modality(StrEnum):
+    """What kind of medium something is. The last three are arrays, for towers that know them."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+    DEPTH = "depth"
+    THERMAL = "thermal"
+    IMU = "imu"
+
+
+class Origin(StrEnum):
+    """Where an item comes from. Only observed items are evidence."""
+
+    OBSERVED = "observed"
+    GENERATED = "generated"
+
+
+class GeoPoint(NamedTuple):
+    """A place on Earth, degrees WGS 84."""
+
+    lat: float
+    lon: float
+
+
+Scalar = str | int | float | bool
+Metadata = Mapping[str, Scalar | list[Scalar] | GeoPoint]
+
+
+class CharSpan(NamedTuple):
+    """Characters `[start, end)` of a text."""
+
+    start: int
+    end: int
+
+
+class TimeSpan(NamedTuple):
+    """Seconds `[start, end)` of a sound or a film."""
+
+    start: float
+    end: float
+
+
+class PageSpan(NamedTuple):
+    """Page of a document, counted from 1."""
+
+    page: int
+
+
+class BoxSpan(NamedTuple):
+    """A rectangle of a picture, fractions of its width and height in [0, 1], upright."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+Span = CharSpan | TimeSpan | PageSpan | BoxSpan
+
+_SPAN_KINDS: dict[str, type[Any]] = {
+    "chars": CharSpan,
+    "seconds": TimeSpan,
+    "page": PageSpan,
+    "box": BoxSpan,
+}
+
+
+def span_to_json(span: Span) -> dict[str, Any]:
+    """The wire form: `{"kind": "chars", "start": 0, "end": 9}` and its siblings."""
+    kind = next(kind for kind, cls in _SPAN_KINDS.items() if type(span) is cls)
+    return {"kind": kind, **span._asdict()}
+
+
+def span_from_json(value: Mapping[str, Any]) -> Span:
+    """The inverse of `span_to_json`."""
+    fields = dict(value)
+    span: Span = _SPAN_KINDS[fields.pop("kind")](**fields)
+    return span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Media:
+    """One decoded medium, ready for a tower.
+
+    data: text as `str`; an image as `(H, W, 3)` uint8 sRGB, upright, no alpha.
+    rate: samples or frames per second where that has a meaning.
+    source: what people call it (a path, a URL), for messages only.
+    """
+
+    modality: Modality
+    data: str | NDArray[Any]
+    rate: float | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One medium of a library: a picture, a text, a sound. Several share a `record`."""
+
+    id: str
+    record: str
+    modality: Modality
+    uri: str | None
+    digest: str
+    title: str | None = None
+    text: str | None = None
+    origin: Origin = Origin.OBSERVED
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """The piece of an item that carries one vector: a whole picture, a clip, a page, a passage."""
+
+    id: int
+    item: Item
+    span: Span | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """The name of a vector space. Vectors of two spaces are never compared.
+
+    revision: of the weights; preprocessing: version of what happens before the network.
+    """
+
+    name: str
+    revision: str
+    preprocessing: str
+    precision: str
+    dim: int
+
+    @property
+    def id(self) -> str:
+        """`name@` and twelve hex digits over everything that changes a vector."""
+        parts = (self.name, self.revision, self.preprocessing, self.precision, str(self.dim))
+        digest = hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+        return f"{self.name}@{digest[:12]}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vectors:
+    """What a tower returns for a batch of one modality.
+
+    joint: `(N, D)` float32, unit rows, comparable across modalities.
+    native: `(N, M)` float32, unit rows, the tower's own features, comparable within the modality
+        (more like this, near-duplicates); None where the tower has nothing finer than `joint`.
+    Raises InvalidVector when a row is not finite or not of unit length.
+    """
+
+    space: Space
+    joint: Floats
+    native: Floats | None = None
+
+    def __post_init__(self) -> None:
+        check_unit(self.joint, self.space.dim)
+        if self.native is not None:
+            check_unit(self.native, self.native.shape[-1])
+            if len(self.native) != len(self.joint):
+                raise InvalidVector(
+                    f"{len(self.native)} native vectors beside {len(self.joint)} joint ones"
+                )
+
+    def __len__(self) -> int:
+        return len(self.joint)
+
+
+def check_unit(vectors: NDArray[Any], dim: int) -> None:
+    """Raises InvalidVector unless `vectors` is `(N, dim)` float32, finite, with unit rows."""
+    if vectors.ndim != 2 or vectors.shape[1] != dim:
+        raise InvalidVector(f"vectors have shape {vectors.shape}; this space wants (N, {dim})")
+    if vectors.dtype != np.float32:
+        raise InvalidVector(f"vectors are {vectors.dtype}; float32 is wanted")
+    norms = np.einsum("nd,nd->n", vectors, vectors)
+    bad = np.flatnonzero(~(np.abs(norms - 1.0) < 1e-3))  # NaN fails the comparison too
+    if bad.size:
+        norm = float(norms[bad[0]]) ** 0.5
+        raise InvalidVector(f"vector {bad[0]} has length {norm:.4g}; unit length is wanted")
+
+
+def normalise(vectors: NDArray[Any]) -> Floats:
+    """Rows divided by their L2 norm, float32. Raises InvalidVector on NaN, infinity or zero."""
+    rows = np.asarray(vectors, dtype=np.float32)
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 1e-12)))
+    if bad.size:
+        raise InvalidVector(
+            f"vector {bad[0]} has length {float(norms.flat[bad[0]])!r} and so no direction: "
+            "every number must be finite and one must differ from 0"
+        )
+    unit: Floats = rows / norms
+    return unit
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """A tower, or several, into one space.
+
+    Everything but `embed` is cheap. All methods may be called from several threads at once.
+    """
+
+    @property
+    def space(self) -> Space: ...
+
+    @property
+    def modalities(self) -> frozenset[Modality]: ...
+
+    @property
+    def chunker(self) -> str:
+        """Names how `fragment` cuts; vectors are reused only under the same name."""
+        ...
+
+    @property
+    def image_side(self) -> int:
+        """Pixels of the shorter side below which a decoder must not shrink a picture."""
+        ...
+
+    def fragment(self, media: Media) -> Iterator[tuple[Span | None, Media]]:
+        """Cuts a medium into the pieces that get one vector each; a short one is one piece."""
+        ...
+
+    def embed(self, batch: Sequence[Media]) -> Vectors:
+        """N media of one modality to N vectors; a medium's vector is the same in every batch.
+
+        Raises UnsupportedModality, BadInput for a medium it cannot take, BackendFailed.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Vectors and items kept, and found again."""

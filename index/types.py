@@ -1,0 +1,199 @@
+"""The nouns of the index: what is written, what is found, and the one contract of every engine.
+
+This file knows no engine and no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from numpy import int64
+from numpy.typing import NDArray
+
+from embed.types import Floats, Item, Metadata, Modality, Origin, Space, Span
+
+Ids = NDArray[int64]
+
+
+class VectorKind(StrEnum):
+    """`joint` is the space's own; `native` is the tower's, used within one modality."""
+
+    JOINT = "joint"
+    NATIVE = "native"
+
+
+class Partition(NamedTuple):
+    """Vectors that may be searched together. A collection has one index per partition."""
+
+    modality: Modality
+    kind: VectorKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionInfo:
+    """A collection as the catalog remembers it. `index` is an address for `index.factory`."""
+
+    id: int
+    name: str
+    space: Space
+    chunker: str
+    index: str
+    created: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStamp:
+    """What tells a changed file from an unchanged one without reading it.
+
+    checked_ns: wall clock when the digest was taken; a file modified about then is read again.
+    """
+
+    size: int
+    mtime_ns: int
+    checked_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewFragment:
+    """A piece about to be stored. joint: `(D,)`, native: `(M,)` or None; float32, unit length."""
+
+    span: Span | None
+    joint: Floats
+    native: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An item about to be stored, with its fragments and vectors: one unit of writing.
+
+    id None: the item that has this `uri` in the collection is replaced, else a new id is made.
+    record None: the record of the item replaced, else one of its own.
+    """
+
+    modality: Modality
+    digest: str
+    fragments: Sequence[NewFragment]
+    id: str | None = None
+    record: str | None = None
+    uri: str | None = None
+    title: str | None = None
+    text: str | None = None
+    origin: Origin = Origin.OBSERVED
+    metadata: Metadata = field(default_factory=dict)
+    stamp: FileStamp | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A file that could not be indexed. `code` is a stable error code."""
+
+    uri: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """What the catalog knows of a file it has indexed."""
+
+    item: str
+    digest: str
+    modality: Modality
+    stamp: FileStamp | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The answer of an engine to Q queries: rows sorted by score, highest first; ties by id.
+
+    ids: `(Q, k)` int64, -1 where fewer than k were found; scores: `(Q, k)` float32, -inf there.
+    exact: the k best are certainly these; recall_estimate: measured share of them, else None.
+    """
+
+    ids: Ids
+    scores: Floats
+    exact: bool = True
+    recall_estimate: float | None = 1.0
+
+
+@runtime_checkable
+class VectorIndex(Protocol):
+    """Vectors by id, searched by inner product. Search is safe beside one writer."""
+
+    @property
+    def dim(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def upsert(self, ids: Ids, vectors: Floats) -> None:
+        """Adds `(N, dim)` unit vectors under `(N,)` ids; an id already there is replaced."""
+        ...
+
+    def remove(self, ids: Ids) -> None:
+        """Forgets ids; unknown ones are ignored."""
+        ...
+
+    def search(self, queries: Floats, k: int, where: Ids | None = None) -> Found:
+        """The k nearest of each of `(Q, dim)` queries, among the ids in `where` when given."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One item that was found, and the fragment of it that matched best.
+
+    score: cosine in [-1, 1]. probability: calibrated, None without a calibration.
+    rank_score: what hits are sorted by. text: the passage for a text fragment.
+    """
+
+    item: Item
+    fragment: int
+    span: Span | None
+    score: float | None
+    probability: float | None
+    rank_score: float
+    collection: str
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """Hits, and how sure the engines are that these are the best ones."""
+
+    hits: list[Hit]
+    exact: bool
+    recall_estimate: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestReport:
+    """What an ingest did. `unchanged` counts files; the others count files too."""
+
+    ingested: int
+    unchanged: int
+    moved: int
+    pruned: int
+    failed: int
+    seconds: float
+    failures: list[Failure]
+
+    @property
+    def items_per_second(self) -> float:
+        return self.ingested / self.seconds if self.seconds > 0 else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ingested": self.ingested,
+            "unchanged": self.unchanged,
+            "moved": self.moved,
+            "pruned": self.pruned,
+            "failed": self.failed,
+            "seconds": round(self.seconds, 3),
+            "items_per_second": round(self.items_per_second, 2),
+            "failures": [
+                {"uri": f.uri, "code": f.code, "message": f.message} for f in self.failures
+            ],
+        }
