@@ -1,8 +1,9 @@
 """Spaces by name: what they can do is readable before anything heavy is imported.
 
 A name is `family` or `family:detail`, for example `builtin` or `open_clip:ViT-B-32/openai`.
-A family is two import paths, written as `module:attribute` and resolved on first use:
-`describe(detail) -> Capabilities` (cheap) and `load(detail, options) -> Embedder` (heavy).
+A family is three import paths, written as `module:attribute` and resolved on first use:
+`describe(detail) -> Capabilities` and `check(detail) -> None` are cheap; the latter raises what
+`load(detail, options) -> Embedder`, which is heavy, would raise for want of weights or packages.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Family:
 
     form: str
     describe: str | Callable[[str], Capabilities]
+    check: str | Callable[[str], None]
     load: str | Callable[[str, LoadOptions], Embedder]
 
 
@@ -55,6 +57,7 @@ _FAMILIES: dict[str, Family] = {
     "builtin": Family(
         form="builtin",
         describe="embed.backends.builtin:describe",
+        check="embed.backends.builtin:check",
         load="embed.backends.builtin:load",
     ),
 }
@@ -75,6 +78,12 @@ def describe(name: str) -> Capabilities:
     family, detail = _family(name)
     capabilities: Capabilities = _resolve(family.describe)(detail)
     return capabilities
+
+
+def check(name: str) -> None:
+    """Raises MissingWeights or MissingDependency when `load` is bound to."""
+    family, detail = _family(name)
+    _resolve(family.check)(detail)
 
 
 def load(name: str, options: LoadOptions) -> Embedder:

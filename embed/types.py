@@ -245,6 +245,14 @@ class Embedder(Protocol):
         """Cuts a medium into the pieces that get one vector each; a short one is one piece."""
         ...
 
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the tower reads in `text`; 0 for a tower without words."""
+        ...
+
+    def warm(self) -> None:
+        """Loads what is loaded lazily, so that the first caller does not wait."""
+        ...
+
     def embed(self, batch: Sequence[Media]) -> Vectors:
         """N media of one modality to N vectors; a medium's vector is the same in every batch.
 

@@ -1,0 +1,123 @@
+"""Paths to files: every file below some folders, once, in a fixed order, whatever is in the way.
+
+It opens nothing and knows nothing of media. Hidden files and folders are passed over unless named.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from embed.errors import NotFound
+from index.types import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file and what the file system says of it. `uri` is `file://`, percent-encoded ASCII."""
+
+    path: Path
+    uri: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(slots=True)
+class Walk:
+    """A walk under way. Iterate it once; then `failures` and `covers` know what it saw."""
+
+    paths: Iterable[Path]
+    failures: list[Failure] = field(default_factory=list)
+    _roots: list[str] = field(default_factory=list)
+    _blind: list[str] = field(default_factory=list)
+    _seen: set[str] = field(default_factory=set)
+    _folders: set[tuple[int, int]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        # Not resolve(): a link is indexed under the name that people know it by.
+        self._roots = sorted({os.path.abspath(path) for path in self.paths})  # noqa: PTH100
+        for root in self._roots:
+            if not os.path.lexists(root):
+                raise NotFound(
+                    f"{shown(root)} does not exist; name files or folders that do", param="paths"
+                )
+
+    def __iter__(self) -> Iterator[FoundFile]:
+        for root in self._roots:
+            if Path(root).is_dir():
+                yield from self._folder(root)
+            else:
+                yield from self._file(root)
+
+    def covers(self, uri: str) -> bool:
+        """Whether a file would have been met, had it been there: the ground for pruning."""
+        path = path_of(uri)
+        if path is None:
+            return False
+        inside = any(_within(str(path), root) for root in self._roots)
+        return inside and not any(_within(str(path), blind) for blind in self._blind)
+
+    def _folder(self, folder: str) -> Iterator[FoundFile]:
+        try:
+            status = Path(folder).stat()
+            key = (status.st_dev, status.st_ino)
+            if key in self._folders:  # a link that leads back, or a folder named twice
+                return
+            self._folders.add(key)
+            with os.scandir(folder) as scan:
+                entries = sorted(scan, key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            self._blind.append(folder)
+            self._fail(folder, error)
+            return
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                yield from self._folder(entry.path)
+            else:
+                yield from self._file(entry.path)
+
+    def _file(self, path: str) -> Iterator[FoundFile]:
+        uri = Path(path).as_uri()
+        if uri in self._seen:
+            return
+        self._seen.add(uri)
+        try:
+            status = Path(path).stat()
+        except OSError as error:
+            self._fail(path, error)
+            return
+        yield FoundFile(Path(path), uri, status.st_size, status.st_mtime_ns)
+
+    def _fail(self, path: str, error: OSError) -> None:
+        code = "forbidden" if isinstance(error, PermissionError) else "not_found"
+        message = f"{shown(path)}: {error.strerror or error}"
+        self.failures.append(Failure(uri=Path(path).as_uri(), code=code, message=message))
+
+
+def path_of(uri: str) -> Path | None:
+    """The path of a `file://` URI, odd bytes included; None for any other URI."""
+    parts = urlsplit(uri)
+    if parts.scheme != "file":
+        return None
+    return Path(os.fsdecode(unquote_to_bytes(parts.path)))
+
+
+def shown(path: str | Path) -> str:
+    """A path as it can be printed: bytes that are no UTF-8 become `\\xNN`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links
+        return False
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
