@@ -6,7 +6,7 @@ This file knows no engine and no database.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -71,6 +71,7 @@ class Entry:
 
     id None: the item that has this `uri` in the collection is replaced, else a new id is made.
     record None: the record of the item replaced, else one of its own.
+    metadata None: that of the item replaced, else none.
     """
 
     modality: Modality
@@ -82,7 +83,7 @@ class Entry:
     title: str | None = None
     text: str | None = None
     origin: Origin = Origin.OBSERVED
-    metadata: Metadata = field(default_factory=dict)
+    metadata: Metadata | None = None
     stamp: FileStamp | None = None
 
 

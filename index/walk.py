@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from embed.errors import NotFound
+from embed.media.source import shown
 from index.types import Failure
 
 
@@ -105,11 +106,6 @@ def path_of(uri: str) -> Path | None:
     if parts.scheme != "file":
         return None
     return Path(os.fsdecode(unquote_to_bytes(parts.path)))
-
-
-def shown(path: str | Path) -> str:
-    """A path as it can be printed: bytes that are no UTF-8 become `\\xNN`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from embed.errors import NotFound
-from index.walk import Walk, path_of, shown
+from embed.media.source import shown
+from index.walk import Walk, path_of
 
 
 def tree(root: Path, *names: str) -> None:

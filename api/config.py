@@ -1,0 +1,87 @@
+"""Settings: where things live and how much of the machine may be used.
+
+This is the only reader of the environment. Every setting has a default that suits one person on
+one machine; nothing else in the house asks for more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from embed.errors import BadInput
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """home: catalog and uploads. cache: files derived from weights, safe to delete.
+
+    threads: cores in use. api_keys: any of them opens the REST door; none means no key is asked.
+    allowed_hosts: Host names answered besides the loopback ones. max_upload_bytes: of a request.
+    """
+
+    home: Path
+    cache: Path
+    threads: int
+    api_keys: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    max_upload_bytes: int = 64 * MIB
+
+
+def load_settings(home: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment; `home`, when given, goes before CROSSBIND_HOME.
+
+    Raises BadInput, naming the variable, when a value makes no sense.
+    """
+    env = os.environ if environ is None else environ
+    if home is None:
+        home = Path(env.get("CROSSBIND_HOME") or platformdirs.user_data_path("crossbind"))
+    cache = Path(env.get("CROSSBIND_CACHE") or platformdirs.user_cache_path("crossbind"))
+    return Settings(
+        home=home.expanduser().absolute(),
+        cache=cache.expanduser().absolute(),
+        threads=_positive(env, "CROSSBIND_THREADS", available_cores()),
+        api_keys=_words(env, "CROSSBIND_API_KEY"),
+        allowed_hosts=_words(env, "CROSSBIND_ALLOWED_HOSTS"),
+        max_upload_bytes=_positive(env, "CROSSBIND_MAX_UPLOAD_MIB", 64) * MIB,
+    )
+
+
+def available_cores() -> int:
+    """Cores that this process may run on, which in a container are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def own_threads(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Thread counts for OpenMP and OpenBLAS, to be set before any library reads them.
+
+    The pools of numpy, faiss and torch fight when each takes every core; here one number rules.
+    """
+    env = os.environ if environ is None else environ
+    threads = str(_positive(env, "CROSSBIND_THREADS", available_cores()))
+    return {
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
+
+
+def _positive(env: Mapping[str, str], name: str, default: int) -> int:
+    value = env.get(name)
+    if not value:
+        return default
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise BadInput(f"{name} is {value!r}; a whole number of at least 1 is wanted", param=name)
+    return int(value)

@@ -1,0 +1,197 @@
+"""The nouns of the hallway: what both doors ask of the service, and what they get back.
+
+Nothing here knows HTTP or terminals. Wire shapes are made by `to_json`, the same for both doors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from embed.errors import CrossbindError
+from embed.registry import Capabilities
+from embed.types import Floats, Metadata, Modality, span_to_json
+from index.types import CollectionInfo, Hit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One part of a query. A negative weight moves the query away from it.
+
+    value: words (`text`), a file or its bytes (`image`, `audio`, `video`), an item id (`item`), or
+    `(D,)` numbers (`vector`).
+    """
+
+    kind: Literal["text", "image", "audio", "video", "item", "vector"]
+    value: str | bytes | Path | Floats
+    weight: float = 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """What was asked, for echoing back: bytes and numbers become a short description."""
+        shown = self.value
+        if isinstance(shown, bytes):
+            shown = f"<{len(shown)} bytes>"
+        elif not isinstance(shown, str | Path):
+            shown = f"<vector of {len(shown)} numbers>"
+        return {self.kind: str(shown), "weight": self.weight}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """One search. Several terms are one fused query.
+
+    modalities: of the items looked for; None means all. min_score: cosine below which a hit is
+    dropped. include: extra fields of a hit; `vector` is the only one.
+    """
+
+    terms: tuple[Term, ...]
+    collection: str = "default"
+    k: int = 10
+    modalities: frozenset[Modality] | None = None
+    min_score: float | None = None
+    include: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchAnswer:
+    """Hits in order, with what was asked and where the time went (milliseconds per stage)."""
+
+    query: tuple[Term, ...]
+    hits: list[Hit]
+    exact: bool
+    recall_estimate: float | None
+    timings_ms: Mapping[str, float]
+    vectors: Mapping[str, Floats] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        hits = []
+        for hit in self.hits:
+            shown = hit_to_json(hit)
+            if hit.item.id in self.vectors:
+                shown["vector"] = self.vectors[hit.item.id].tolist()
+            hits.append(shown)
+        return {
+            "query": [term.to_json() for term in self.query],
+            "hits": hits,
+            "search": {"exact": self.exact, "recall_estimate": self.recall_estimate},
+            "timings_ms": {stage: round(ms, 3) for stage, ms in self.timings_ms.items()},
+        }
+
+
+def hit_to_json(hit: Hit) -> dict[str, Any]:
+    """HIT of the wire format."""
+    item = hit.item
+    return {
+        "id": item.id,
+        "record": item.record,
+        "fragment": hit.fragment,
+        "origin": item.origin.value,
+        "collection": hit.collection,
+        "modality": item.modality.value,
+        "score": hit.score,
+        "probability": hit.probability,
+        "rank_score": hit.rank_score,
+        "uri": item.uri,
+        "title": item.title,
+        "text": hit.text,
+        "span": span_to_json(hit.span) if hit.span is not None else None,
+        "metadata": dict(item.metadata),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSummary:
+    """A collection and what is in it. failures: files that could not be indexed."""
+
+    info: CollectionInfo
+    counts: Mapping[Modality, int]
+    failures: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.info.name,
+            "space": self.info.space.name,
+            "space_id": self.info.space.id,
+            "dim": self.info.space.dim,
+            "index": self.info.index,
+            "created": self.info.created,
+            "items": sum(self.counts.values()),
+            "modalities": {modality.value: count for modality, count in self.counts.items()},
+            "failures": self.failures,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSummary:
+    """A space that can be asked for by `name`. state: `loaded`, `ready` or `missing` (weights)."""
+
+    name: str
+    capabilities: Capabilities
+    state: Literal["loaded", "ready", "missing"]
+
+    def to_json(self) -> dict[str, Any]:
+        capabilities = self.capabilities
+        return {
+            "id": self.name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "crossbind",
+            "summary": capabilities.summary,
+            "space_id": capabilities.space.id,
+            "modalities": sorted(modality.value for modality in capabilities.modalities),
+            "dim": capabilities.space.dim,
+            "native_dims": {m.value: dim for m, dim in capabilities.native_dims.items()},
+            "preprocessing": capabilities.preprocessing,
+            "licence": capabilities.licence,
+            "source": capabilities.source,
+            "state": self.state,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embeddings:
+    """vectors: `(N, D)` float32, unit rows, one per input. prompt_tokens: of all words."""
+
+    vectors: Floats
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A medium handed in from outside. name: its file name, for titles and messages only."""
+
+    data: bytes
+    id: str | None = None
+    record: str | None = None
+    name: str | None = None
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadOutcome:
+    """What became of one upload: `id` when it was stored, `error` when it was not."""
+
+    id: str | None
+    modality: Modality | None = None
+    error: CrossbindError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaFile:
+    """The bytes behind an item, on disk. media_type is sniffed, never guessed from the name."""
+
+    path: Path
+    media_type: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether the service can answer. reasons: what is wrong, in words, when it cannot."""
+
+    ready: bool
+    reasons: list[str]
+    uptime_seconds: float
+    collections: int

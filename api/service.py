@@ -1,0 +1,350 @@
+"""The composition root: settings in, one object out that does what both doors ask.
+
+It joins towers, collections and uploads, and holds no logic of search, storage or models itself.
+All methods block and may be called from several threads at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from api.blobs import Blobs
+from api.config import Settings
+from api.query import embed_terms
+from api.requests import (
+    CollectionSummary,
+    Embeddings,
+    Health,
+    MediaFile,
+    ModelSummary,
+    SearchAnswer,
+    SearchRequest,
+    Term,
+    Upload,
+    UploadOutcome,
+)
+from api.towers import Towers
+from embed import registry
+from embed.batcher import Batcher
+from embed.errors import (
+    CrossbindError,
+    InvalidQuery,
+    MissingWeights,
+    NotFound,
+    SpaceMismatch,
+    UnsupportedModality,
+)
+from embed.media.image import thumbnail
+from embed.media.read import open_media
+from embed.media.sniff import HEAD, media_type
+from embed.media.source import shown
+from embed.types import Floats, Item, Modality
+from index.catalog import Catalog
+from index.collection import Collection
+from index.ingest import Progress, ingest
+from index.types import Entry, Failure, IngestReport, NewFragment
+from index.walk import path_of
+
+DEFAULT_SPACE = "builtin"
+MAX_K = 1000
+
+
+class Service:
+    """Everything Crossbind does, behind one door. Cheap to make: models load on first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._started = time.monotonic()
+        self._catalog = Catalog(settings.home / "catalog.db")
+        self._blobs = Blobs(settings.home / "blobs")
+        self._towers = Towers(settings)
+        self._collections: dict[int, Collection] = {}
+        self._lock = threading.Lock()
+
+    # Models
+
+    def models(self) -> list[ModelSummary]:
+        """Every space that can be asked for by name."""
+        return [self._model(name) for name in registry.names()]
+
+    def model(self, name: str) -> ModelSummary:
+        """One of them. Raises NotFound, naming the choices."""
+        return self._model(name)
+
+    def warm(self, model: str = DEFAULT_SPACE) -> None:
+        """Loads a space and its networks now, so that the first caller does not wait."""
+        self._towers.get(model).embedder.warm()
+
+    def embed(self, model: str, inputs: Sequence[Sequence[Term]]) -> Embeddings:
+        """One `(D,)` vector per input; an input of several terms is fused into one."""
+        batcher = self._towers.get(model)
+        vectors = [embed_terms(terms, batcher, None).joint for terms in inputs]
+        words = [term.value for terms in inputs for term in terms if isinstance(term.value, str)]
+        tokens = sum(batcher.embedder.count_tokens(text) for text in words)
+        return Embeddings(vectors=np.stack(vectors), prompt_tokens=tokens)
+
+    def _model(self, name: str) -> ModelSummary:
+        capabilities = registry.describe(name)
+        if name in self._towers.loaded():
+            return ModelSummary(name=name, capabilities=capabilities, state="loaded")
+        try:
+            registry.check(name)
+        except MissingWeights:
+            return ModelSummary(name=name, capabilities=capabilities, state="missing")
+        return ModelSummary(name=name, capabilities=capabilities, state="ready")
+
+    # Collections
+
+    def collections(self) -> list[CollectionSummary]:
+        return [self.collection(info.name) for info in self._catalog.collections()]
+
+    def collection(self, name: str) -> CollectionSummary:
+        """Raises NotFound, naming the choices."""
+        collection = self._open(name)
+        return CollectionSummary(
+            info=collection.info, counts=collection.counts(), failures=len(collection.failures())
+        )
+
+    def create_collection(
+        self, name: str, *, space: str = DEFAULT_SPACE, index: str = "exact"
+    ) -> CollectionSummary:
+        """Raises Conflict when the name is taken, NotFound for an unknown space or index."""
+        embedder = self._towers.get(space).embedder
+        self._catalog.create_collection(
+            name, space=embedder.space, chunker=embedder.chunker, index=index
+        )
+        return self.collection(name)
+
+    def delete_collection(self, name: str) -> None:
+        """Forgets a collection, and the uploads that only it held. Indexed files stay untouched."""
+        collection = self._open(name)
+        uploads = collection.upload_digests()
+        self._catalog.delete_collection(name)
+        with self._lock:
+            self._collections.pop(collection.info.id, None)
+        self._drop_unused(uploads)
+
+    def failures(self, collection: str) -> list[Failure]:
+        """The files of a collection that could not be indexed, and why."""
+        return self._open(collection).failures()
+
+    def _open(self, name: str) -> Collection:
+        info = self._catalog.collection(name)
+        with self._lock:
+            if info.id not in self._collections:
+                self._collections[info.id] = Collection(self._catalog, info)
+            return self._collections[info.id]
+
+    def _open_with_tower(self, name: str) -> tuple[Collection, Batcher]:
+        collection = self._open(name)
+        return collection, self._towers.of(collection.info.space)
+
+    # Items
+
+    def ingest(
+        self,
+        paths: Sequence[Path],
+        *,
+        collection: str = "default",
+        space: str | None = None,
+        workers: int | None = None,
+        prune: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> IngestReport:
+        """Indexes files and folders, making the collection when it is not there yet."""
+        try:
+            target, batcher = self._open_with_tower(collection)
+        except NotFound:
+            self.create_collection(collection, space=space or DEFAULT_SPACE)
+            target, batcher = self._open_with_tower(collection)
+        if space is not None and space != target.info.space.name:
+            raise SpaceMismatch(
+                f"collection {collection!r} is in space {target.info.space.name!r}, not {space!r}: "
+                "leave the space out, or name another collection",
+                param="space",
+            )
+        return ingest(
+            paths,
+            target,
+            batcher,
+            workers=workers or self.settings.threads,
+            prune=prune,
+            progress=progress,
+        )
+
+    def add_items(self, collection: str, uploads: Sequence[Upload]) -> list[UploadOutcome]:
+        """Stores media handed in from outside. Each upload fails or succeeds on its own."""
+        target, batcher = self._open_with_tower(collection)
+        return [self._add(target, batcher, upload) for upload in uploads]
+
+    def _add(self, target: Collection, batcher: Batcher, upload: Upload) -> UploadOutcome:
+        embedder = batcher.embedder
+        try:
+            raw = open_media(upload.data, accepts=embedder.modalities, name=upload.name)
+            fragments = target.known_fragments(raw.digest, raw.modality)
+            text: str | None = None
+            if fragments is None or raw.modality is Modality.TEXT:
+                media = raw.decode(image_side=embedder.image_side)
+                text = media.data if isinstance(media.data, str) else None
+                pieces = list(embedder.fragment(media))
+            if fragments is None:
+                vectors = batcher.embed([piece for _, piece in pieces], block=False)
+                fragments = [
+                    NewFragment(span, vector.joint, vector.native)
+                    for (span, _), vector in zip(pieces, vectors, strict=True)
+                ]
+            self._blobs.put(raw.digest, upload.data)
+            entry = Entry(
+                modality=raw.modality,
+                digest=raw.digest,
+                fragments=fragments,
+                id=upload.id,
+                record=upload.record,
+                title=upload.name,
+                text=text,
+                metadata=upload.metadata,
+            )
+            [item_id] = target.write([entry])
+            return UploadOutcome(id=item_id, modality=raw.modality)
+        except CrossbindError as error:
+            return UploadOutcome(id=upload.id, error=error)
+
+    def item(self, collection: str, item_id: str) -> Item:
+        """Raises NotFound."""
+        return self._open(collection).item(item_id)
+
+    def items(
+        self,
+        collection: str,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        modality: Modality | None = None,
+    ) -> tuple[list[Item], str | None]:
+        """A page of items in the order of their coming, and the cursor of the next page."""
+        return self._open(collection).items(limit=limit, cursor=cursor, modality=modality)
+
+    def update_item(
+        self,
+        collection: str,
+        item_id: str,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Item:
+        """Changes what is said about an item; its vectors stay."""
+        return self._open(collection).update(item_id, title=title, metadata=metadata)
+
+    def delete_item(self, collection: str, item_id: str) -> None:
+        """Forgets an item; a file it was indexed from stays where it is. Raises NotFound."""
+        target = self._open(collection)
+        item = target.item(item_id)
+        target.delete([item_id])
+        if item.uri is None:
+            self._drop_unused([item.digest])
+
+    def media(self, collection: str, item_id: str) -> MediaFile:
+        """The bytes behind an item. Raises NotFound when they are no longer there."""
+        item = self._open(collection).item(item_id)
+        path = self._bytes_of(item)
+        try:
+            with path.open("rb") as file:
+                kind = media_type(file.read(HEAD))
+        except OSError as error:
+            raise NotFound(
+                f"{shown(path)} cannot be read ({error.strerror or error}): it was moved or "
+                "deleted since it was indexed; ingest its folder again"
+            ) from error
+        return MediaFile(path=path, media_type=kind, digest=item.digest)
+
+    def preview(self, collection: str, item_id: str, *, side: int = 320) -> bytes:
+        """A JPEG of at most `side` pixels on its longer side. Raises UnsupportedModality."""
+        item = self._open(collection).item(item_id)
+        if item.modality is not Modality.IMAGE:
+            raise UnsupportedModality(f"only images have a preview; {item_id} is {item.modality}")
+        return thumbnail(self._bytes_of(item), side=side)
+
+    def _bytes_of(self, item: Item) -> Path:
+        if item.uri is None:
+            return self._blobs.get(item.digest)
+        path = path_of(item.uri)
+        if path is None:
+            raise NotFound(f"{item.uri} is not a file on this machine")
+        return path
+
+    def _drop_unused(self, digests: Sequence[str]) -> None:
+        for digest in digests:
+            if not self._catalog.holds_upload(digest):
+                self._blobs.drop(digest)
+
+    # Search
+
+    def search(self, request: SearchRequest) -> SearchAnswer:
+        """Raises NotFound for an unknown collection, InvalidQuery for one that asks nothing."""
+        if not 1 <= request.k <= MAX_K:
+            raise InvalidQuery(f"k is {request.k}; 1 to {MAX_K} is possible", param="k")
+        start = time.perf_counter()
+        collection, batcher = self._open_with_tower(request.collection)
+        query = embed_terms(request.terms, batcher, collection)
+        embedded = time.perf_counter()
+        results = collection.search(
+            query.joint,
+            native=query.native,
+            k=request.k,
+            modalities=request.modalities,
+            exclude=query.exclude,
+        )
+        hits = [
+            hit
+            for hit in results.hits
+            if request.min_score is None or (hit.score or 0.0) >= request.min_score
+        ]
+        vectors: dict[str, Floats] = {}
+        if "vector" in request.include:
+            for hit in hits:
+                vectors[hit.item.id] = collection.vector_of_fragment(hit.fragment)
+        end = time.perf_counter()
+        return SearchAnswer(
+            query=request.terms,
+            hits=hits,
+            exact=results.exact,
+            recall_estimate=results.recall_estimate,
+            timings_ms={
+                "embed": (embedded - start) * 1e3,
+                "search": (end - embedded) * 1e3,
+                "total": (end - start) * 1e3,
+            },
+            vectors=vectors,
+        )
+
+    # The service itself
+
+    def health(self) -> Health:
+        """Tells the truth: a broken tower or catalog makes the service not ready."""
+        reasons = []
+        count = 0
+        try:
+            count = len(self._catalog.collections())
+        except CrossbindError as error:
+            reasons.append(error.message)
+        for name, batcher in self._towers.loaded().items():
+            state = batcher.health()
+            if not state.healthy:
+                reasons.append(f"space {name!r}: {state.last_error or 'its workers stopped'}")
+        return Health(
+            ready=not reasons,
+            reasons=reasons,
+            uptime_seconds=time.monotonic() - self._started,
+            collections=count,
+        )
+
+    def close(self) -> None:
+        """Finishes what is under way and lets go of every file."""
+        self._towers.close()
+        self._catalog.close()

@@ -1,0 +1,82 @@
+"""Texts: bytes to characters, and tokens to passages.
+
+Characters are kept as the file has them, line breaks included, so that a `CharSpan` means the same
+in the stored text and in the file. It knows no tokenizer: windows are cut over offsets given to it.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+from pathlib import Path
+
+from embed.errors import CorruptMedia
+from embed.media.source import read_source, shown
+from embed.types import CharSpan, Media, Modality
+
+MAX_BYTES = 16 * 2**20
+TITLE_LENGTH = 80
+
+_WAY_OUT = "open it in an editor and save it as UTF-8"
+
+
+def decode_text(source: Path | bytes, *, name: str | None = None) -> Media:
+    """A text: UTF-8, or UTF-16 with a byte order mark; the mark is dropped, nothing else.
+
+    name: what messages call it, by default its path.
+    Raises CorruptMedia for another encoding, a NUL, or nothing but white space; TooLarge over
+    `MAX_BYTES`; and what `read_source` raises.
+    """
+    called = shown(source, name)
+    data = read_source(source, called, lambda _: MAX_BYTES)
+    text = _characters(data, called)
+    if "\0" in text:
+        raise CorruptMedia(
+            f"{called} is no text: character {text.index(chr(0)):,} is a NUL; if it is UTF-16 or "
+            f"UTF-32 without a byte order mark, {_WAY_OUT}"
+        )
+    if not text.strip():
+        raise CorruptMedia(f"{called} holds no text, only white space")
+    return Media(Modality.TEXT, text, source=called)
+
+
+def _characters(data: bytes, called: str) -> str:
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        encoding = "UTF-16" if utf16 else "UTF-8"
+        raise CorruptMedia(
+            f"{called} is not valid {encoding}: byte {error.object[error.start]:#04x} at offset "
+            f"{error.start:,} ({error.reason}); UTF-8, and UTF-16 with a byte order mark, are "
+            f"read: {_WAY_OUT}"
+        ) from error
+
+
+def chunk_spans(offsets: Sequence[tuple[int, int]], *, size: int, overlap: int) -> list[CharSpan]:
+    """Cuts a text of N tokens into windows of `size` tokens that share `overlap` tokens.
+
+    offsets: `[start, end)` characters of each token, ascending, special tokens left out.
+    Together the windows hold every token. A text of at most `size` tokens is one window; else
+    every window holds exactly `size`, for the last one is drawn back to end with the text, and so
+    shares more than `overlap` with the one before it: a short tail would embed badly.
+    Returns spans in ascending order; none for no tokens.
+    """
+    if not 0 <= overlap < size:
+        raise ValueError(f"overlap {overlap} must be at least 0 and below size {size}")
+    if not offsets:
+        return []
+    last = max(len(offsets) - size, 0)
+    starts = [*range(0, last, size - overlap), last]
+    stops = [min(start + size, len(offsets)) for start in starts]
+    return [
+        CharSpan(offsets[start][0], offsets[stop - 1][1])
+        for start, stop in zip(starts, stops, strict=True)
+    ]
+
+
+def title_of(text: str) -> str:
+    """The first line that says something, without Markdown's #, at most 80 characters."""
+    lines = (line.strip().strip("#").strip() for line in text.splitlines())
+    title = next((line for line in lines if line), "")
+    return title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 1].rstrip() + "…"

@@ -1,0 +1,273 @@
+"""What one collection holds, in SQL: items, failures, and vectors by partition.
+
+It knows no engine and computes no similarity; engines are caches that follow `changes_since`.
+Together with `writing.py` and `catalog.py` this is the only place that speaks SQL about tables.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from embed.errors import BadInput, NotFound
+from embed.types import Floats, Fragment, Item, Modality
+from index import rows
+from index.database import Database
+from index.types import (
+    CollectionInfo,
+    Failure,
+    FileState,
+    Ids,
+    NewFragment,
+    Partition,
+    VectorKind,
+)
+from index.writing import Writing
+
+_PARAMETERS = 500  # bound per statement; SQLite's own limit was once 999
+_CHUNK = 4096  # vectors held at a time while an engine loads
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionState:
+    """A partition as it stands. seq: of its last change."""
+
+    id: int
+    partition: Partition
+    dim: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """What happened to a partition: first take `added`, in chunks `(N,)`, `(N, dim)`.
+
+    removed: `(M,)` ids that are gone; seq: what the reader knows once it has taken all this in.
+    """
+
+    seq: int
+    added: Iterator[tuple[Ids, Floats]]
+    removed: Ids
+
+
+class Contents:
+    """One collection of `database`. Safe to use from several threads."""
+
+    def __init__(self, database: Database, info: CollectionInfo) -> None:
+        self.info = info
+        self._database = database
+
+    @contextmanager
+    def writing(self) -> Iterator[Writing]:
+        """One transaction: all of it is on disk when the block ends, or none of it ever.
+
+        Raises NotFound when the collection is gone, StorageFull.
+        """
+        with self._database.writing() as connection:
+            writing = Writing(connection, self.info)
+            yield writing
+            writing.finish()
+
+    def partitions(self) -> list[PartitionState]:
+        """Those that ever held a vector. One small read, fit to come before every search.
+
+        Raises NotFound when the collection is gone.
+        """
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT p.id, p.modality, p.kind, p.dim, p.seq FROM collections c"
+                " LEFT JOIN partitions p ON p.collection = c.id WHERE c.id = ? ORDER BY p.id",
+                (self.info.id,),
+            ).fetchall()
+        if not found:
+            raise NotFound(f"collection {self.info.name!r} was deleted", param="collection")
+        return [
+            PartitionState(
+                id=number,
+                partition=Partition(Modality(modality), VectorKind(kind)),
+                dim=dim,
+                seq=seq,
+            )
+            for number, modality, kind, dim, seq in found
+            if number is not None
+        ]
+
+    @contextmanager
+    def changes_since(self, partition: PartitionState, seq: int) -> Iterator[Changes]:
+        """What changed in a partition after `seq` (0: all of it), as one consistent view."""
+        with self._database.reading() as connection:
+            after = (partition.id, seq)
+            row = connection.execute(
+                "SELECT seq FROM partitions WHERE id = ?", (partition.id,)
+            ).fetchone()
+            removed: list[tuple[int]] = []
+            if seq > 0:
+                removed = connection.execute(
+                    "SELECT fragment FROM deletions WHERE partition = ? AND seq > ?", after
+                ).fetchall()
+            added = connection.execute(
+                "SELECT fragment, vector FROM vectors WHERE partition = ? AND seq > ?"
+                " ORDER BY seq, fragment",
+                after,
+            )
+            yield Changes(
+                seq=row[0] if row else seq,
+                added=_chunks(added, partition.dim),
+                removed=np.array(removed, dtype=np.int64).reshape(-1),
+            )
+
+    def owners(self, fragments: Iterable[int]) -> dict[int, str]:
+        """The public item id of each fragment; those that are gone are left out."""
+        found = self._by_fragment("f.id, i.key", fragments)
+        return dict(found)
+
+    def hydrate(self, fragments: Iterable[int]) -> dict[int, Fragment]:
+        """Fragments with their items, by id; those that are gone are left out."""
+        found = self._by_fragment(f"f.id, f.span, {rows.ITEM_COLUMNS}", fragments)
+        return {row[0]: rows.fragment_from_row(row) for row in found}
+
+    def item(self, key: str) -> Item:
+        """Raises NotFound."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                f"SELECT {rows.ITEM_COLUMNS} FROM items i JOIN records r ON r.id = i.record"  # noqa: S608 - our own columns
+                " WHERE i.collection = ? AND i.key = ?",
+                (self.info.id, key),
+            ).fetchone()
+        if row is None:
+            raise NotFound(f"collection {self.info.name!r} has no item {key!r}", param="id")
+        return rows.item_from_row(row)
+
+    def items(
+        self, *, limit: int, cursor: str | None, modality: Modality | None
+    ) -> tuple[list[Item], str | None]:
+        """A page of items, oldest first, and the cursor of the next one; None at the end.
+
+        Raises BadInput for a limit outside 1 to 1,000, or a cursor that is none of ours.
+        """
+        if not 1 <= limit <= _PAGE:
+            raise BadInput(f"limit is {limit}; it must be 1 to {_PAGE}", param="limit")
+        where = "i.collection = ? AND i.id > ?"
+        values: list[int | str] = [self.info.id, rows.row_of_cursor(cursor)]
+        if modality is not None:
+            where += " AND i.modality = ?"
+            values.append(modality.value)
+        with self._database.reading() as connection:
+            found = connection.execute(
+                f"SELECT i.id, {rows.ITEM_COLUMNS} FROM items i"  # noqa: S608 - our own columns
+                f" JOIN records r ON r.id = i.record WHERE {where} ORDER BY i.id LIMIT ?",
+                [*values, limit + 1],
+            ).fetchall()
+        page = [rows.item_from_row(row[1:]) for row in found[:limit]]
+        return page, rows.cursor_after(found[limit - 1][0]) if len(found) > limit else None
+
+    def vectors_of(self, key: str, kind: VectorKind) -> Floats:
+        """`(F, dim)`, in the order of the item's fragments; F is 0 when it has none of this kind.
+
+        Raises NotFound.
+        """
+        self.item(key)
+        return self._vectors("i.collection = ? AND i.key = ?", (self.info.id, key), kind)
+
+    def vector_of_fragment(self, fragment: int) -> Floats:
+        """`(D,)`, joint. Raises NotFound."""
+        found = self._vectors("f.id = ?", (fragment,), VectorKind.JOINT)
+        if not len(found):
+            raise NotFound(f"collection {self.info.name!r} has no fragment {fragment}")
+        vector: Floats = found[0]
+        return vector
+
+    def _vectors(self, where: str, values: rows.Row, kind: VectorKind) -> Floats:
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT v.vector, p.dim FROM items i JOIN fragments f ON f.item = i.id"  # noqa: S608 - our own condition
+                " JOIN vectors v ON v.fragment = f.id JOIN partitions p ON p.id = v.partition"
+                f" WHERE {where} AND p.kind = ? ORDER BY f.id",
+                (*values, VectorKind(kind).value),
+            ).fetchall()
+        dim = found[0][1] if found else 0
+        return rows.vectors_from_blobs([blob for blob, _ in found], dim)
+
+    def counts(self) -> dict[Modality, int]:
+        """Items by modality."""
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT modality, count(*) FROM items WHERE collection = ? GROUP BY modality",
+                (self.info.id,),
+            ).fetchall()
+        return {Modality(modality): count for modality, count in found}
+
+    def failures(self) -> list[Failure]:
+        """By uri."""
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT uri, code, message FROM failures WHERE collection = ? ORDER BY uri",
+                (self.info.id,),
+            ).fetchall()
+        return [Failure(uri=uri, code=code, message=message) for uri, code, message in found]
+
+    def file_states(self) -> dict[str, FileState]:
+        """What is known of every file, by uri."""
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT uri, key, digest, modality, size, mtime_ns, checked_ns FROM items"
+                " WHERE collection = ? AND uri IS NOT NULL",
+                (self.info.id,),
+            )
+            return {row[0]: rows.file_state_from_row(row[1:]) for row in found}
+
+    def upload_digests(self) -> list[str]:
+        """Digests of items that have no file of their own."""
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT DISTINCT digest FROM items WHERE collection = ? AND uri IS NULL",
+                (self.info.id,),
+            ).fetchall()
+        return [digest for (digest,) in found]
+
+    def known_fragments(self, digest: str, modality: Modality) -> list[NewFragment] | None:
+        """The same content, cut and embedded before by the same means, in any collection."""
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT f.span, j.vector, n.vector FROM fragments f"
+                " JOIN vectors j ON j.fragment = f.id"
+                " JOIN partitions p ON p.id = j.partition AND p.kind = 'joint'"
+                " LEFT JOIN vectors n ON n.fragment = f.id AND n.partition != j.partition"
+                " WHERE f.item = (SELECT i.id FROM items i JOIN collections c"
+                "  ON c.id = i.collection WHERE i.digest = ? AND i.modality = ?"
+                "  AND c.space_id = ? AND c.chunker = ? LIMIT 1) ORDER BY f.id",
+                (digest, modality.value, self.info.space.id, self.info.chunker),
+            ).fetchall()
+        return [
+            NewFragment(
+                span=rows.span_from_text(span),
+                joint=np.frombuffer(joint, dtype="<f4"),
+                native=None if native is None else np.frombuffer(native, dtype="<f4"),
+            )
+            for span, joint, native in found
+        ] or None
+
+    def _by_fragment(self, columns: str, fragments: Iterable[int]) -> list[rows.Row]:
+        wanted = list(fragments)
+        found: list[rows.Row] = []
+        with self._database.reading() as connection:
+            for start in range(0, len(wanted), _PARAMETERS):
+                some = wanted[start : start + _PARAMETERS]
+                marks = ", ".join("?" * len(some))
+                found += connection.execute(
+                    f"SELECT {columns} FROM fragments f JOIN items i ON i.id = f.item"  # noqa: S608 - our own columns
+                    f" JOIN records r ON r.id = i.record WHERE f.id IN ({marks})",
+                    some,
+                )
+        return found
+
+
+def _chunks(cursor: sqlite3.Cursor, dim: int) -> Iterator[tuple[Ids, Floats]]:
+    while chunk := cursor.fetchmany(_CHUNK):
+        ids = np.array([number for number, _ in chunk], dtype=np.int64)
+        yield ids, rows.vectors_from_blobs([blob for _, blob in chunk], dim)

@@ -1,0 +1,303 @@
+"""Files to vectors: walk → read → decode → embed → upsert, as overlapping stages.
+
+Threads read and decode, the batcher's threads embed, and the caller's thread writes whole
+transactions in the order of the walk. What is committed is never done again: a run that was killed
+is resumed by running it again. The stages are joined by a bounded window, so memory does not grow
+with the library.
+
+It knows no tower and no engine by name.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from embed.batcher import Batcher, Embedded
+from embed.errors import (
+    CatalogError,
+    CrossbindError,
+    MissingDependency,
+    MissingWeights,
+    StorageFull,
+)
+from embed.media.read import Raw, open_media
+from embed.media.source import shown
+from embed.types import Modality, Span
+from index.collection import Collection
+from index.types import Entry, Failure, FileStamp, FileState, IngestReport, NewFragment
+from index.walk import FoundFile, Walk, path_of
+
+COMMIT_ROWS = 256
+COMMIT_SECONDS = 2.0
+# A file changed this close to the moment it was read may change again under the same mtime.
+RACY_NS = 2_000_000_000
+# These are not a file's fault, and the next file would meet them too.
+FATAL = (MissingDependency, MissingWeights, StorageFull, CatalogError)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where an ingest stands, for people to watch. Counts are files."""
+
+    phase: Literal["walking", "indexing", "done"]
+    done: int
+    total: int
+    failed: int
+    current: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Prepared:
+    """A file on its way: what is known of it, and vectors that are known or still being made."""
+
+    file: FoundFile
+    state: FileState | None
+    stamp: FileStamp
+    digest: str = ""
+    modality: Modality | None = None
+    text: str | None = None
+    known: list[NewFragment] | None = None
+    pieces: list[tuple[Span | None, Future[Embedded]]] = field(default_factory=list)
+    moved_from: str | None = None
+    touched: bool = False
+
+    def entry(self) -> Entry:
+        """Waits for the vectors. Raises what the tower raised."""
+        assert self.modality is not None
+        fragments = self.known
+        if fragments is None:
+            vectors = [(span, future.result()) for span, future in self.pieces]
+            fragments = [NewFragment(span, v.joint, v.native) for span, v in vectors]
+        return Entry(
+            modality=self.modality,
+            digest=self.digest,
+            fragments=fragments,
+            uri=self.file.uri,
+            title=shown(self.file.path.name),
+            text=self.text,
+            stamp=self.stamp,
+        )
+
+
+def ingest(
+    paths: Iterable[Path],
+    collection: Collection,
+    batcher: Batcher,
+    *,
+    workers: int = 2,
+    prune: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> IngestReport:
+    """Indexes files and folders into `collection`; unchanged files are not even opened.
+
+    workers: threads that read and decode. prune: forget indexed files that are gone.
+    A file that fails is recorded and reported, and the rest goes on. Raises NotFound for a path
+    that does not exist, StorageFull when the disk is full (what was committed stays),
+    MissingWeights and MissingDependency when the space cannot be loaded.
+    """
+    return _Ingest(collection, batcher, workers, progress or _silent).run(paths, prune=prune)
+
+
+class _Ingest:
+    def __init__(
+        self,
+        collection: Collection,
+        batcher: Batcher,
+        workers: int,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self._collection = collection
+        self._batcher = batcher
+        self._workers = workers
+        self._progress = progress
+        self._states = collection.file_states()
+        self._homes: dict[str, list[str]] = {}
+        for uri, state in self._states.items():
+            self._homes.setdefault(state.digest, []).append(uri)
+        self._moving = threading.Lock()
+        self._entries: list[Entry] = []
+        self._failures: list[Failure] = []
+        self._failed: list[Failure] = []
+        self._restamped: dict[str, FileStamp] = {}
+        self._committed = time.monotonic()
+        self._ingested = self._unchanged = self._moved = 0
+
+    def run(self, paths: Iterable[Path], *, prune: bool) -> IngestReport:
+        start = time.monotonic()
+        walk = Walk(paths)
+        files = self._list(walk)
+        for failure in walk.failures:
+            self._fail(failure)
+        todo = [file for file in files if not self._is_unchanged(file)]
+        self._unchanged = len(files) - len(todo)
+        try:
+            for done, file in enumerate(self._index(todo), self._unchanged + 1):
+                self._report("indexing", done, len(files), shown(file.path.name))
+        finally:
+            # An interrupted run keeps what it has finished; a full disk refuses here as well.
+            self._commit()
+        pruned = self._forget_gone(walk, files, prune=prune)
+        self._report("done", len(files), len(files))
+        return IngestReport(
+            ingested=self._ingested,
+            unchanged=self._unchanged,
+            moved=self._moved,
+            pruned=pruned,
+            failed=len(self._failed),
+            seconds=time.monotonic() - start,
+            failures=self._failed,
+        )
+
+    def _list(self, walk: Walk) -> list[FoundFile]:
+        files = []
+        for file in walk:
+            files.append(file)
+            if len(files) % 1000 == 0:
+                self._report("walking", 0, len(files))
+        self._report("walking", 0, len(files))
+        return files
+
+    def _is_unchanged(self, file: FoundFile) -> bool:
+        state = self._states.get(file.uri)
+        if state is None or state.stamp is None:
+            return False
+        stamp = state.stamp
+        same = (file.size, file.mtime_ns) == (stamp.size, stamp.mtime_ns)
+        return same and file.mtime_ns < stamp.checked_ns - RACY_NS
+
+    def _index(self, files: Sequence[FoundFile]) -> Iterator[FoundFile]:
+        """Yields each file once it is done with, in order."""
+        window: deque[tuple[FoundFile, Future[_Prepared]]] = deque()
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
+        try:
+            for file in files:
+                window.append((file, pool.submit(self._prepare, file)))
+                if len(window) >= 16 * self._workers:
+                    yield self._finish(*window.popleft())
+            while window:
+                yield self._finish(*window.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _prepare(self, file: FoundFile) -> _Prepared:
+        """Read, decode, and hand to the tower. Runs in a worker thread."""
+        stamp = FileStamp(size=file.size, mtime_ns=file.mtime_ns, checked_ns=time.time_ns())
+        state = self._states.get(file.uri)
+        prepared = _Prepared(file, state, stamp)
+        embedder = self._batcher.embedder
+        raw = open_media(file.path, accepts=embedder.modalities)
+        prepared.digest, prepared.modality = raw.digest, raw.modality
+        if state is not None and state.digest == raw.digest:
+            prepared.touched = True
+        elif state is None and (home := self._left_home(raw.digest)):
+            prepared.moved_from = home
+        else:
+            self._embed(prepared, raw)
+        return prepared
+
+    def _embed(self, prepared: _Prepared, raw: Raw) -> None:
+        embedder = self._batcher.embedder
+        prepared.known = self._collection.known_fragments(raw.digest, raw.modality)
+        if prepared.known is not None and raw.modality is not Modality.TEXT:
+            return
+        media = raw.decode(image_side=embedder.image_side)
+        if isinstance(media.data, str):
+            prepared.text = media.data
+        if prepared.known is None:
+            for span, piece in embedder.fragment(media):
+                prepared.pieces.append((span, self._batcher.submit(piece)))
+
+    def _left_home(self, digest: str) -> str | None:
+        """The URI of an indexed file with these bytes that is no longer there, claimed once."""
+        with self._moving:
+            for uri in self._homes.get(digest, []):
+                path = path_of(uri)
+                if path is not None and not os.path.lexists(path):
+                    self._homes[digest].remove(uri)
+                    return uri
+        return None
+
+    def _finish(self, file: FoundFile, future: Future[_Prepared]) -> FoundFile:
+        try:
+            prepared = future.result()
+            if prepared.touched:
+                self._restamped[file.uri] = prepared.stamp
+                self._unchanged += 1
+            elif prepared.moved_from is not None:
+                self._collection.move(
+                    prepared.moved_from,
+                    file.uri,
+                    title=shown(file.path.name),
+                    stamp=prepared.stamp,
+                )
+                self._moved += 1
+            else:
+                self._entries.append(prepared.entry())
+                self._ingested += 1
+        except FATAL:
+            raise
+        except CrossbindError as error:
+            self._fail(Failure(uri=file.uri, code=error.code, message=error.message))
+        except Exception as error:
+            log.exception("%s broke the ingest of one file", file.uri)
+            message = f"{shown(file.path)}: {type(error).__name__}: {error}"
+            self._fail(Failure(uri=file.uri, code="internal", message=message))
+        due = time.monotonic() - self._committed > COMMIT_SECONDS
+        if due or len(self._entries) + len(self._failures) >= COMMIT_ROWS:
+            self._commit()
+        return file
+
+    def _fail(self, failure: Failure) -> None:
+        self._failures.append(failure)
+        self._failed.append(failure)
+
+    def _commit(self) -> None:
+        if self._entries or self._failures:
+            entries, self._entries = self._entries, []
+            failures, self._failures = self._failures, []
+            self._collection.write(entries, failures=failures)
+        if self._restamped:
+            restamped, self._restamped = self._restamped, {}
+            self._collection.restamp(restamped)
+        self._committed = time.monotonic()
+
+    def _forget_gone(self, walk: Walk, files: Sequence[FoundFile], *, prune: bool) -> int:
+        """Files that failed and are gone have nothing to lose; indexed ones go when asked to."""
+        there = {file.uri for file in files} | {failure.uri for failure in walk.failures}
+
+        def gone(uri: str) -> bool:
+            return uri not in there and walk.covers(uri)
+
+        forgive = [failure.uri for failure in self._collection.failures() if gone(failure.uri)]
+        if forgive:
+            self._collection.write([], forgive=forgive)
+        if not prune:
+            return 0
+        states = self._collection.file_states()
+        return self._collection.delete([state.item for uri, state in states.items() if gone(uri)])
+
+    def _report(
+        self,
+        phase: Literal["walking", "indexing", "done"],
+        done: int,
+        total: int,
+        current: str | None = None,
+    ) -> None:
+        self._progress(
+            Progress(phase=phase, done=done, total=total, failed=len(self._failed), current=current)
+        )
+
+
+def _silent(_: Progress) -> None:
+    pass

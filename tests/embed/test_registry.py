@@ -1,0 +1,52 @@
+"""Names lead to spaces, and wrong names lead to the right ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from embed import registry
+from embed.errors import NotFound
+from embed.types import Modality
+
+
+def test_the_builtin_space_is_described_without_loading_anything_heavy() -> None:
+    code = (
+        "import sys; from embed import registry; c = registry.describe('builtin');"
+        "registry.check('builtin');"
+        "print(c.space.dim, *sorted(c.modalities));"
+        "heavy = {'torch', 'transformers', 'onnxruntime', 'PIL', 'tokenizers'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["384", "image", "text"]
+
+
+def test_capabilities_are_complete() -> None:
+    capabilities = registry.describe("builtin")
+    assert capabilities.space.name == "builtin"
+    assert capabilities.native_dims == {Modality.IMAGE: 1280}
+    for words in (
+        capabilities.summary,
+        capabilities.licence,
+        capabilities.source,
+        capabilities.preprocessing,
+    ):
+        assert len(words) > 10
+
+
+@pytest.mark.parametrize("name", ["bulitin", "nope", "", "nope:detail"])
+def test_an_unknown_name_prints_the_choices(name: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        registry.load(name, registry.LoadOptions(cache=None, threads=1))  # type: ignore[arg-type]
+    assert repr(name) in caught.value.message
+    assert "builtin" in caught.value.message
+    assert caught.value.param == "space"
+
+
+def test_a_near_miss_is_pointed_at() -> None:
+    with pytest.raises(NotFound, match="Did you mean 'builtin'"):
+        registry.describe("bulitin")
