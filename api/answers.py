@@ -1,0 +1,173 @@
+"""The shapes of answers, for the OpenAPI document only: routes send dicts and check nothing twice.
+
+Tests hold every answer against these.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from embed.types import Modality
+
+
+class Answer(BaseModel):
+    """Closed, so that a test notices a field that nobody described."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ErrorBody(Answer):
+    type: str
+    code: str
+    message: str
+    param: str | None
+
+
+class ErrorDetail(ErrorBody):
+    request_id: str | None
+
+
+class ErrorAnswer(Answer):
+    error: ErrorDetail
+
+
+class LiveAnswer(Answer):
+    status: Literal["alive"]
+
+
+class HealthAnswer(Answer):
+    ready: bool
+    reasons: list[str]
+    uptime_seconds: float
+    collections: int
+
+
+class ModelAnswer(Answer):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    summary: str
+    space_id: str
+    modalities: list[Modality]
+    dim: int
+    native_dims: dict[Modality, int]
+    preprocessing: str
+    licence: str
+    source: str
+    state: Literal["loaded", "ready", "missing"]
+
+
+class ModelList(Answer):
+    object: Literal["list"]
+    data: list[ModelAnswer]
+
+
+class CollectionAnswer(Answer):
+    name: str
+    space: str
+    space_id: str
+    dim: int
+    index: str
+    created: str
+    items: int
+    modalities: dict[Modality, int]
+    failures: int
+
+
+class CollectionList(Answer):
+    collections: list[CollectionAnswer]
+
+
+class FailureAnswer(Answer):
+    uri: str
+    code: str
+    message: str
+
+
+class FailureList(Answer):
+    failures: list[FailureAnswer]
+
+
+class ItemAnswer(Answer):
+    id: str
+    record: str
+    origin: Literal["observed", "generated"]
+    collection: str
+    modality: Modality
+    digest: str
+    uri: str | None
+    title: str | None
+    text: str | None
+    metadata: dict[str, Any]
+
+
+class ItemList(Answer):
+    items: list[ItemAnswer]
+    next_cursor: str | None
+
+
+class UploadResult(Answer):
+    id: str | None
+    status: Literal["created", "failed"]
+    modality: Modality | None
+    error: ErrorBody | None = None
+
+
+class UploadAnswer(Answer):
+    results: list[UploadResult]
+
+
+class HitAnswer(Answer):
+    id: str
+    record: str
+    fragment: int
+    origin: Literal["observed", "generated"]
+    collection: str
+    modality: Modality
+    score: float | None
+    probability: float | None
+    rank_score: float
+    uri: str | None
+    title: str | None
+    text: str | None
+    span: dict[str, Any] | None
+    metadata: dict[str, Any]
+    vector: list[float] | None = None
+
+
+class SearchFacts(Answer):
+    exact: bool
+    recall_estimate: float | None
+
+
+class HitsAnswer(Answer):
+    query: list[dict[str, Any]]
+    hits: list[HitAnswer]
+    search: SearchFacts
+    timings_ms: dict[str, float]
+    next_cursor: str | None
+
+
+class BatchAnswer(Answer):
+    results: list[HitsAnswer]
+
+
+class EmbeddingAnswer(Answer):
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class Usage(Answer):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsAnswer(Answer):
+    object: Literal["list"]
+    model: str
+    data: list[EmbeddingAnswer]
+    usage: Usage

@@ -1,0 +1,91 @@
+"""REST and the web page, as one ASGI application around a service that someone else owns.
+
+It knows how requests are guarded and answered; what they mean is in `routes/`, what an exception
+means in `errors.py`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, JSONResponse
+
+from api.answers import ErrorAnswer
+from api.guard import Doorkeeper, Envelope, error_response
+from api.routes import collections, embeddings, health, items, models, search
+from api.schemas import CollectionBody, EmbeddingsBody, ItemPatch, ItemsBody, SearchBody
+from api.service import Service
+from api.version import crossbind_version
+from embed.errors import CrossbindError
+
+WEB = Path(__file__).parent / "web"
+PAGE = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/app.css": ("app.css", "text/css; charset=utf-8"),
+    "/app.js": ("app.js", "text/javascript; charset=utf-8"),
+    "/key.js": ("key.js", "text/javascript; charset=utf-8"),
+    "/docs": ("docs.html", "text/html; charset=utf-8"),
+    "/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+HEALTH = ("/health/live", "/health/ready")
+
+_BODIES = (CollectionBody, EmbeddingsBody, ItemPatch, ItemsBody, SearchBody)
+_PAGE_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+    ),
+}
+_SUMMARY = "Put images and texts into one embedding space, and find them in words."
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application. It neither starts nor closes `service`."""
+    app = FastAPI(
+        title="Crossbind",
+        version=crossbind_version(),
+        summary=_SUMMARY,
+        docs_url=None,
+        redoc_url=None,
+        responses={"default": {"model": ErrorAnswer, "description": "What went wrong"}},
+    )
+    app.state.service = service
+    for module in (health, models, collections, items, search, embeddings):
+        app.include_router(module.router)
+    for path, (name, media_type) in PAGE.items():
+        page = partial(_page, WEB / name, media_type)
+        app.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
+    for kind in (CrossbindError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _answer)
+    app.add_middleware(Doorkeeper, settings=service.settings, public={*PAGE, *HEALTH})
+    app.add_middleware(Envelope)  # the last one added is the outermost
+    app.openapi = partial(_openapi, app, app.openapi)  # type: ignore[method-assign]
+    return app
+
+
+async def _page(path: Path, media_type: str) -> FileResponse:
+    return FileResponse(path, media_type=media_type, headers=_PAGE_HEADERS)
+
+
+async def _answer(request: Request, error: Exception) -> JSONResponse:
+    return error_response(error, request.scope)
+
+
+def _openapi(app: FastAPI, generate: Any) -> dict[str, Any]:
+    """FastAPI's document, and the bodies that routes read by themselves."""
+    if app.openapi_schema is None:
+        document: dict[str, Any] = generate()
+        _, bodies = models_json_schema(
+            [(body, "validation") for body in _BODIES], ref_template="#/components/schemas/{model}"
+        )
+        document["components"]["schemas"].update(bodies["$defs"])
+        app.openapi_schema = document
+    return app.openapi_schema

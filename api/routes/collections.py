@@ -1,0 +1,62 @@
+"""Collections: made, listed, shown, deleted, and what could not be indexed into them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.responses import JSONResponse, Response
+
+from api.answers import CollectionAnswer, CollectionList, FailureList
+from api.routes.inputs import Served, json_body, takes
+from api.schemas import CollectionBody
+from embed.errors import Conflict
+
+router = APIRouter(prefix="/v1/collections", tags=["collections"])
+
+
+@router.get("", summary="All collections", response_model=CollectionList)
+def list_collections(service: Served) -> JSONResponse:
+    return JSONResponse({"collections": [summary.to_json() for summary in service.collections()]})
+
+
+@router.put(
+    "/{c}",
+    summary="Make a collection; the same request again changes nothing",
+    status_code=201,
+    response_model=CollectionAnswer,
+    responses={200: {"model": CollectionAnswer, "description": "It was already there"}},
+    openapi_extra=takes(CollectionBody),
+)
+def put_collection(
+    service: Served, c: str, body: Annotated[CollectionBody, Depends(json_body(CollectionBody))]
+) -> JSONResponse:
+    try:
+        made = service.create_collection(c, space=body.space, index=body.index)
+    except Conflict:
+        there = service.collection(c)
+        if (there.info.space.name, there.info.index) == (body.space, body.index):
+            return JSONResponse(there.to_json())
+        raise Conflict(
+            f"collection {c!r} is already there, with space {there.info.space.name!r} and index "
+            f"{there.info.index!r}; delete it first, or choose another name",
+            param="c",
+        ) from None
+    return JSONResponse(made.to_json(), status_code=201)
+
+
+@router.get("/{c}", summary="One collection and its counts", response_model=CollectionAnswer)
+def get_collection(service: Served, c: str) -> JSONResponse:
+    return JSONResponse(service.collection(c).to_json())
+
+
+@router.delete("/{c}", summary="Forget a collection; indexed files stay", status_code=204)
+def delete_collection(service: Served, c: str) -> Response:
+    service.delete_collection(c)
+    return Response(status_code=204)
+
+
+@router.get("/{c}/failures", summary="Files that could not be indexed", response_model=FailureList)
+def list_failures(service: Served, c: str) -> JSONResponse:
+    return JSONResponse({"failures": [asdict(failure) for failure in service.failures(c)]})

@@ -1,0 +1,57 @@
+"""Embeddings in the shape of OpenAI's API, where an input may also be a picture or a mixture.
+
+Base64 is little-endian float32, the same numbers bit for bit as the float form.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from starlette.responses import JSONResponse
+
+from api.answers import EmbeddingsAnswer
+from api.routes.inputs import Served, json_body, takes
+from api.schemas import EmbeddingsBody
+from embed.errors import BadInput
+from embed.types import Floats
+
+router = APIRouter(prefix="/v1", tags=["embeddings"])
+
+
+@router.post(
+    "/embeddings",
+    summary="Vectors of texts, pictures or mixtures (OpenAI-compatible)",
+    response_model=EmbeddingsAnswer,
+    openapi_extra=takes(EmbeddingsBody),
+)
+def embeddings(
+    service: Served, body: Annotated[EmbeddingsBody, Depends(json_body(EmbeddingsBody))]
+) -> JSONResponse:
+    if body.dimensions is not None:
+        dim = service.model(body.model).capabilities.space.dim
+        if body.dimensions != dim:
+            raise BadInput(
+                f"dimensions is {body.dimensions}; {body.model!r} has {dim} and cannot be "
+                "shortened: leave it out",
+                param="dimensions",
+            )
+    result = service.embed(body.model, [entry.terms() for entry in body.input])
+    answer = {
+        "object": "list",
+        "model": body.model,
+        "data": [
+            {"object": "embedding", "index": i, "embedding": _encode(row, body.encoding_format)}
+            for i, row in enumerate(result.vectors)
+        ],
+        "usage": {"prompt_tokens": result.prompt_tokens, "total_tokens": result.prompt_tokens},
+    }
+    ignored = {} if body.user is None else {"X-Ignored-Fields": "user"}
+    return JSONResponse(answer, headers=ignored)
+
+
+def _encode(vector: Floats, encoding: str) -> Any:
+    if encoding == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return vector.tolist()

@@ -1,0 +1,61 @@
+"""What routes are handed: the service, and a body that has already been checked.
+
+Bodies are parsed by pydantic straight from the bytes, large ones in a worker thread, so that
+nobody's upload holds up the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from api.schemas import Wire, refusal
+from api.service import Service
+from embed.errors import UnsupportedMedia
+
+Body = TypeVar("Body", bound=Wire)
+
+_SMALL = 64 * 1024  # bytes that are parsed faster than a thread is woken
+
+
+async def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+Served = Annotated[Service, Depends(_service)]
+
+
+def parse(model: type[Body], raw: bytes) -> Body:
+    """A body of `model`; an empty one counts as `{}`. Raises InvalidJson, InvalidRequest."""
+    try:
+        return model.model_validate_json(raw or b"{}")
+    except ValidationError as error:
+        raise refusal(error.errors(include_url=False)) from error
+
+
+def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
+    """A dependency that reads the request as JSON of `model`."""
+
+    async def read(request: Request) -> Body:
+        raw = await request.body()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if raw and kind != "application/json" and not kind.endswith("+json"):
+            raise UnsupportedMedia(
+                f"the body is {kind or 'of no declared type'}; send Content-Type: application/json"
+            )
+        if len(raw) <= _SMALL:
+            return parse(model, raw)
+        return await run_in_threadpool(parse, model, raw)
+
+    return read
+
+
+def takes(model: type[Wire]) -> dict[str, Any]:
+    """What OpenAPI says of a route that reads its body through `json_body`."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
