@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from api.wire import metadata_to_json
 from embed.errors import CrossbindError
 from embed.registry import Capabilities
 from embed.types import Floats, Metadata, Modality, span_to_json
@@ -97,7 +98,7 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
         "title": item.title,
         "text": hit.text,
         "span": span_to_json(hit.span) if hit.span is not None else None,
-        "metadata": dict(item.metadata),
+        "metadata": metadata_to_json(item.metadata),
     }
 
 

@@ -30,6 +30,7 @@ from api.requests import (
     UploadOutcome,
 )
 from api.towers import Towers
+from api.uploads import media_file, preview, take_in
 from embed import registry
 from embed.batcher import Batcher
 from embed.errors import (
@@ -38,18 +39,12 @@ from embed.errors import (
     MissingWeights,
     NotFound,
     SpaceMismatch,
-    UnsupportedModality,
 )
-from embed.media.image import thumbnail
-from embed.media.read import open_media
-from embed.media.sniff import HEAD, media_type
-from embed.media.source import shown
 from embed.types import Floats, Item, Modality
 from index.catalog import Catalog
 from index.collection import Collection
 from index.ingest import Progress, ingest
-from index.types import Entry, Failure, IngestReport, NewFragment
-from index.walk import path_of
+from index.types import Failure, IngestReport
 
 DEFAULT_SPACE = "builtin"
 MAX_K = 1000
@@ -184,36 +179,11 @@ class Service:
         return [self._add(target, batcher, upload) for upload in uploads]
 
     def _add(self, target: Collection, batcher: Batcher, upload: Upload) -> UploadOutcome:
-        embedder = batcher.embedder
         try:
-            raw = open_media(upload.data, accepts=embedder.modalities, name=upload.name)
-            fragments = target.known_fragments(raw.digest, raw.modality)
-            text: str | None = None
-            if fragments is None or raw.modality is Modality.TEXT:
-                media = raw.decode(image_side=embedder.image_side)
-                text = media.data if isinstance(media.data, str) else None
-                pieces = list(embedder.fragment(media))
-            if fragments is None:
-                vectors = batcher.embed([piece for _, piece in pieces], block=False)
-                fragments = [
-                    NewFragment(span, vector.joint, vector.native)
-                    for (span, _), vector in zip(pieces, vectors, strict=True)
-                ]
-            self._blobs.put(raw.digest, upload.data)
-            entry = Entry(
-                modality=raw.modality,
-                digest=raw.digest,
-                fragments=fragments,
-                id=upload.id,
-                record=upload.record,
-                title=upload.name,
-                text=text,
-                metadata=upload.metadata,
-            )
-            [item_id] = target.write([entry])
-            return UploadOutcome(id=item_id, modality=raw.modality)
+            item = take_in(upload, target, batcher, self._blobs)
         except CrossbindError as error:
             return UploadOutcome(id=upload.id, error=error)
+        return UploadOutcome(id=item.id, modality=item.modality)
 
     def item(self, collection: str, item_id: str) -> Item:
         """Raises NotFound."""
@@ -251,32 +221,11 @@ class Service:
 
     def media(self, collection: str, item_id: str) -> MediaFile:
         """The bytes behind an item. Raises NotFound when they are no longer there."""
-        item = self._open(collection).item(item_id)
-        path = self._bytes_of(item)
-        try:
-            with path.open("rb") as file:
-                kind = media_type(file.read(HEAD))
-        except OSError as error:
-            raise NotFound(
-                f"{shown(path)} cannot be read ({error.strerror or error}): it was moved or "
-                "deleted since it was indexed; ingest its folder again"
-            ) from error
-        return MediaFile(path=path, media_type=kind, digest=item.digest)
+        return media_file(self._open(collection).item(item_id), self._blobs)
 
     def preview(self, collection: str, item_id: str, *, side: int = 320) -> bytes:
         """A JPEG of at most `side` pixels on its longer side. Raises UnsupportedModality."""
-        item = self._open(collection).item(item_id)
-        if item.modality is not Modality.IMAGE:
-            raise UnsupportedModality(f"only images have a preview; {item_id} is {item.modality}")
-        return thumbnail(self._bytes_of(item), side=side)
-
-    def _bytes_of(self, item: Item) -> Path:
-        if item.uri is None:
-            return self._blobs.get(item.digest)
-        path = path_of(item.uri)
-        if path is None:
-            raise NotFound(f"{item.uri} is not a file on this machine")
-        return path
+        return preview(self._open(collection).item(item_id), self._blobs, side=side)
 
     def _drop_unused(self, digests: Sequence[str]) -> None:
         for digest in digests:

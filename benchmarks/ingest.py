@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from setting import finish, say
+from setting import finish, peak_rss_mib, say
 
 from api.config import load_settings
 from embed import registry
@@ -126,13 +126,15 @@ def show(values: dict[str, float]) -> str:
 def run_ingest(folder: Path, home: Path) -> dict[str, Any]:
     """`crossbind ingest` in a process of its own; its report, with its peak memory in MiB."""
     command = [sys.executable, "-m", "api", "--json", "--home", str(home), "ingest", str(folder)]
-    done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert done.stdout is not None
-    text = done.stdout.read()
-    _, status, usage = os.wait4(done.pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, text
-    document: dict[str, Any] = json.loads(text)
-    document["peak_rss_mib"] = usage.ru_maxrss / 1024
+    with tempfile.TemporaryFile("w+") as answer:
+        process = subprocess.Popen(command, stdout=answer, stderr=subprocess.DEVNULL)
+        peak = 0.0
+        while process.poll() is None:
+            peak = max(peak, peak_rss_mib(process.pid))
+            time.sleep(0.05)
+        answer.seek(0)
+        document: dict[str, Any] = json.load(answer)
+    document["peak_rss_mib"] = peak
     return document
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import sys
 import time
 from importlib.metadata import version
@@ -39,9 +38,17 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def peak_rss_mib() -> float:
-    """Peak resident memory of this process so far, MiB (Linux counts it in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak_rss_mib(process: int) -> float:
+    """Peak resident memory of a running process, MiB; 0 once it has ended.
+
+    Not `ru_maxrss`, which a child inherits from the parent that forked it.
+    """
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0.0
+    lines = [line.split() for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(lines[0][1]) / 1024 if lines else 0.0
 
 
 def _processor() -> str:

@@ -97,8 +97,13 @@ class Batcher:
         return future
 
     def embed(self, batch: Sequence[Media], *, block: bool = True) -> list[Embedded]:
-        """Embeds media of any mix of modalities, in order. Raises the first error among them."""
-        futures = [self.submit(media, block=block) for media in batch]
+        """Embeds media of any mix of modalities, in order. Raises the first error among them.
+
+        Without `block` a full queue refuses the first one; the others then wait their turn.
+        """
+        futures = [
+            self.submit(media, block=block or number > 0) for number, media in enumerate(batch)
+        ]
         return [future.result() for future in futures]
 
     def health(self) -> BatcherHealth:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +17,9 @@ import numpy as np
 from embed.errors import InvalidQuery, InvalidVector, SpaceMismatch
 from embed.types import Floats, Fragment, Item, Metadata, Modality
 from index.catalog import Catalog
-from index.contents import Contents, PartitionState
+from index.contents import PartitionState
 from index.factory import open_index
+from index.follower import Follower
 from index.fusion import Scored, best_per_item, fuse
 from index.rows import passage, wrong_dim
 from index.types import (
@@ -26,6 +28,7 @@ from index.types import (
     Failure,
     FileStamp,
     FileState,
+    Found,
     Hit,
     NewFragment,
     Partition,
@@ -34,33 +37,31 @@ from index.types import (
     VectorKind,
 )
 
-
-class _Engine:
-    """One partition in memory, and the seq up to which it follows the catalog."""
-
-    def __init__(self, vectors: VectorIndex) -> None:
-        self.vectors = vectors
-        self._seq = 0
-        self._lock = threading.Lock()
-
-    def follow(self, contents: Contents, state: PartitionState) -> None:
-        if self._seq >= state.seq:
-            return
-        with self._lock:
-            if self._seq >= state.seq:
-                return
-            with contents.changes_since(state, self._seq) as changes:
-                for ids, vectors in changes.added:
-                    self.vectors.upsert(ids, vectors)
-                self.vectors.remove(changes.removed)
-                self._seq = changes.seq
+# A fragment that was found may be replaced before its item is read: then the search starts again.
+_ATTEMPTS = 3
 
 
 class _Asked(NamedTuple):
-    """Queries `(Q, dim)` for one partition and its engine."""
+    """Queries `(Q, dim)` for one partition, and its engine."""
 
     queries: Floats
     vectors: VectorIndex
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One try at a search: what the engines said, and whether the catalog had it all still."""
+
+    found: list[Found] = field(default_factory=list)
+    whole: bool = True
+    rows: list[list[Hit]] = field(default_factory=list)
+
+    def results(self) -> list[Results]:
+        exact = all(found.exact for found in self.found)
+        estimates = [found.recall_estimate for found in self.found]
+        known = [estimate for estimate in estimates if estimate is not None]
+        recall = min(known, default=1.0) if len(known) == len(estimates) else None
+        return [Results(hits=hits, exact=exact, recall_estimate=recall) for hits in self.rows]
 
 
 class Collection:
@@ -69,7 +70,7 @@ class Collection:
     def __init__(self, catalog: Catalog, info: CollectionInfo) -> None:
         self.info = info
         self._contents = catalog.contents(info)
-        self._engines: dict[Partition, _Engine] = {}
+        self._engines: dict[Partition, Follower] = {}
         self._lock = threading.Lock()
 
     @property
@@ -108,32 +109,41 @@ class Collection:
         exclude: frozenset[str] = frozenset(),
     ) -> list[Results]:
         """As `search`, for `(Q, D)` queries at once; native: `(Q, M)` for each modality."""
+        self._check(queries, k)
+        wanted = set(Modality if modalities is None else modalities)
+        if not wanted:
+            raise InvalidQuery("no modality is asked for; name one, or leave them out")
+        for _ in range(_ATTEMPTS):
+            attempt = _Attempt()
+            asked = self._asked(queries, native or {}, wanted)
+            self._answer(attempt, asked, len(queries), k, exclude)
+            if attempt.whole:
+                break
+        return attempt.results()
+
+    def _check(self, queries: Floats, k: int) -> None:
         if k < 1:
             raise InvalidQuery(f"k is {k}; at least 1 is needed", param="k")
         if queries.ndim != 2:
             raise InvalidVector(f"queries have shape {queries.shape}; (Q, D) is wanted")
         if queries.shape[1] != self.info.space.dim:
             raise SpaceMismatch(wrong_dim(queries.shape[1], self.info))
-        wanted = set(Modality if modalities is None else modalities)
-        if not wanted:
-            raise InvalidQuery("no modality is asked for; name one, or leave them out")
-        rankings: list[list[list[Scored]]] = [[] for _ in queries]
-        exact, recalls = True, [1.0]
-        for asked in self._asked(queries, native or {}, wanted):
-            ranked, certain, recall = self._rank(asked, k, exclude)
-            exact = exact and certain
-            recalls.append(recall)
-            for ranking, per_query in zip(rankings, ranked, strict=True):
-                ranking.append(per_query)
-        best = [fuse(ranking, k) for ranking in rankings]
-        fragments = self._contents.hydrate({s.fragment for row in best for s in row})
-        recall_estimate = float(np.min(recalls))
-        return [
-            Results(
-                hits=[self._hit(fragments[s.fragment], s) for s in row if s.fragment in fragments],
-                exact=exact,
-                recall_estimate=None if np.isnan(recall_estimate) else recall_estimate,
-            )
+
+    def _answer(
+        self,
+        attempt: _Attempt,
+        asked: Sequence[_Asked],
+        count: int,
+        k: int,
+        exclude: frozenset[str],
+    ) -> None:
+        rankings = [self._rank(attempt, one, k, exclude) for one in asked]
+        best = [fuse([ranking[query] for ranking in rankings], k) for query in range(count)]
+        wanted = {scored.fragment for row in best for scored in row}
+        fragments = self._contents.hydrate(wanted)
+        attempt.whole &= len(fragments) == len(wanted)
+        attempt.rows = [
+            [self._hit(fragments[s.fragment], s) for s in row if s.fragment in fragments]
             for row in best
         ]
 
@@ -156,40 +166,39 @@ class Collection:
                     f"{self.name!r} wants ({len(queries)}, {state.dim}): embed with "
                     f"{self.info.space.id}"
                 )
-            asked.append(_Asked(vectors, self._engine(state).vectors))
+            asked.append(_Asked(vectors, self._engine(state)))
         return asked
 
-    def _engine(self, state: PartitionState) -> _Engine:
+    def _engine(self, state: PartitionState) -> VectorIndex:
         with self._lock:
             engine = self._engines.get(state.partition)
             if engine is None:
-                engine = _Engine(open_index(self.info.index, state.dim))
+                engine = Follower(open_index(self.info.index, state.dim))
                 self._engines[state.partition] = engine
         engine.follow(self._contents, state)
-        return engine
+        return engine.vectors
 
     def _rank(
-        self, asked: _Asked, k: int, exclude: frozenset[str]
-    ) -> tuple[list[list[Scored]], bool, float]:
+        self, attempt: _Attempt, asked: _Asked, k: int, exclude: frozenset[str]
+    ) -> list[list[Scored]]:
         """For each query the best fragment of each of the k best items.
 
         An item may have many fragments, so the search widens until enough items were met.
         """
         ranked: list[list[Scored]] = [[] for _ in asked.queries]
         pending = list(range(len(ranked)))
-        exact, recall = True, 1.0
         width = 2 * (k + len(exclude))
         while pending and (size := len(asked.vectors)):
             found = asked.vectors.search(asked.queries[pending], min(width, size))
-            exact = exact and found.exact
-            estimate = found.recall_estimate
-            recall = min(recall, float("nan") if estimate is None else estimate)
-            owners = self._contents.owners(np.unique(found.ids[found.ids >= 0]).tolist())
+            attempt.found.append(found)
+            fragments = np.unique(found.ids[found.ids >= 0]).tolist()
+            owners = self._contents.owners(fragments)
+            attempt.whole &= len(owners) == len(fragments)
             for query, ids, scores in zip(pending, found.ids, found.scores, strict=True):
                 ranked[query] = best_per_item(ids.tolist(), scores.tolist(), owners, k, exclude)
             pending = [query for query in pending if len(ranked[query]) < k and width < size]
             width *= 4
-        return ranked, exact, recall
+        return ranked
 
     def _hit(self, fragment: Fragment, scored: Scored) -> Hit:
         return Hit(

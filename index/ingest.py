@@ -17,11 +17,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from embed.batcher import Batcher, Embedded
+from embed.batcher import Batcher
 from embed.errors import (
     CatalogError,
     CrossbindError,
@@ -29,11 +29,12 @@ from embed.errors import (
     MissingWeights,
     StorageFull,
 )
-from embed.media.read import Raw, open_media
+from embed.media.read import open_media
 from embed.media.source import shown
-from embed.types import Modality, Span
+from embed.types import Modality
 from index.collection import Collection
-from index.types import Entry, Failure, FileStamp, FileState, IngestReport, NewFragment
+from index.pieces import Pieces, cut
+from index.types import Entry, Failure, FileStamp, IngestReport
 from index.walk import FoundFile, Walk, path_of
 
 COMMIT_ROWS = 256
@@ -59,33 +60,26 @@ class Progress:
 
 @dataclass(slots=True, eq=False)
 class _Prepared:
-    """A file on its way: what is known of it, and vectors that are known or still being made."""
+    """A file on its way. Without `pieces` its content is indexed already, here or elsewhere."""
 
     file: FoundFile
-    state: FileState | None
     stamp: FileStamp
     digest: str = ""
     modality: Modality | None = None
-    text: str | None = None
-    known: list[NewFragment] | None = None
-    pieces: list[tuple[Span | None, Future[Embedded]]] = field(default_factory=list)
+    pieces: Pieces | None = None
     moved_from: str | None = None
-    touched: bool = False
 
     def entry(self) -> Entry:
         """Waits for the vectors. Raises what the tower raised."""
         assert self.modality is not None
-        fragments = self.known
-        if fragments is None:
-            vectors = [(span, future.result()) for span, future in self.pieces]
-            fragments = [NewFragment(span, v.joint, v.native) for span, v in vectors]
+        assert self.pieces is not None
         return Entry(
             modality=self.modality,
             digest=self.digest,
-            fragments=fragments,
+            fragments=self.pieces.fragments(),
             uri=self.file.uri,
             title=shown(self.file.path.name),
-            text=self.text,
+            text=self.pieces.text,
             stamp=self.stamp,
         )
 
@@ -194,29 +188,15 @@ class _Ingest:
         """Read, decode, and hand to the tower. Runs in a worker thread."""
         stamp = FileStamp(size=file.size, mtime_ns=file.mtime_ns, checked_ns=time.time_ns())
         state = self._states.get(file.uri)
-        prepared = _Prepared(file, state, stamp)
-        embedder = self._batcher.embedder
-        raw = open_media(file.path, accepts=embedder.modalities)
+        prepared = _Prepared(file, stamp)
+        raw = open_media(file.path, accepts=self._batcher.embedder.modalities)
         prepared.digest, prepared.modality = raw.digest, raw.modality
-        if state is not None and state.digest == raw.digest:
-            prepared.touched = True
-        elif state is None and (home := self._left_home(raw.digest)):
-            prepared.moved_from = home
-        else:
-            self._embed(prepared, raw)
+        if state is None:
+            prepared.moved_from = self._left_home(raw.digest)
+        known = prepared.moved_from is not None or (state and state.digest == raw.digest)
+        if not known:
+            prepared.pieces = cut(raw, self._collection, self._batcher, block=True)
         return prepared
-
-    def _embed(self, prepared: _Prepared, raw: Raw) -> None:
-        embedder = self._batcher.embedder
-        prepared.known = self._collection.known_fragments(raw.digest, raw.modality)
-        if prepared.known is not None and raw.modality is not Modality.TEXT:
-            return
-        media = raw.decode(image_side=embedder.image_side)
-        if isinstance(media.data, str):
-            prepared.text = media.data
-        if prepared.known is None:
-            for span, piece in embedder.fragment(media):
-                prepared.pieces.append((span, self._batcher.submit(piece)))
 
     def _left_home(self, digest: str) -> str | None:
         """The URI of an indexed file with these bytes that is no longer there, claimed once."""
@@ -231,9 +211,9 @@ class _Ingest:
     def _finish(self, file: FoundFile, future: Future[_Prepared]) -> FoundFile:
         try:
             prepared = future.result()
-            if prepared.touched:
-                self._restamped[file.uri] = prepared.stamp
-                self._unchanged += 1
+            if prepared.pieces is not None:
+                self._entries.append(prepared.entry())
+                self._ingested += 1
             elif prepared.moved_from is not None:
                 self._collection.move(
                     prepared.moved_from,
@@ -243,8 +223,8 @@ class _Ingest:
                 )
                 self._moved += 1
             else:
-                self._entries.append(prepared.entry())
-                self._ingested += 1
+                self._restamped[file.uri] = prepared.stamp
+                self._unchanged += 1
         except FATAL:
             raise
         except CrossbindError as error:

@@ -36,12 +36,12 @@ class Oracle:
             best = self.search(query, k, where)
             assert np.all(ids[len(best) :] == -1)
             assert np.all(scores[len(best) :] == -np.inf)
-            ids, scores = ids[: len(best)], scores[: len(best)]
-            assert len(set(ids.tolist())) == len(best)
-            assert where is None or set(ids.tolist()) <= where
-            np.testing.assert_allclose(scores, best, atol=1e-6)
-            own = [float(query @ self.vectors[i]) for i in ids.tolist()]
-            np.testing.assert_allclose(scores, own, atol=1e-6)
+            mine = ids[: len(best)].tolist()
+            assert len(set(mine)) == len(best)
+            assert where is None or set(mine) <= where
+            np.testing.assert_allclose(scores[: len(best)], best, atol=1e-6)
+            own = [float(query @ self.vectors[i]) for i in mine]
+            np.testing.assert_allclose(scores[: len(best)], own, atol=1e-6)
 
 
 def units(rng: np.random.Generator, count: int, dim: int = DIM) -> Floats:

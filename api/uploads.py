@@ -1,0 +1,73 @@
+"""Media handed in from outside, and the bytes behind any item, on their way out again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from api.blobs import Blobs
+from api.requests import MediaFile, Upload
+from embed.batcher import Batcher
+from embed.errors import NotFound, UnsupportedModality
+from embed.media.image import thumbnail
+from embed.media.read import open_media
+from embed.media.sniff import HEAD, media_type
+from embed.media.source import shown
+from embed.types import Item, Modality
+from index.collection import Collection
+from index.pieces import cut
+from index.types import Entry
+from index.walk import path_of
+
+
+def take_in(upload: Upload, target: Collection, batcher: Batcher, blobs: Blobs) -> Item:
+    """Embeds and stores one upload, its bytes first, so that no item is ever without them.
+
+    Raises BadInput for bytes that are no medium of this space, Overloaded, StorageFull.
+    """
+    raw = open_media(upload.data, accepts=batcher.embedder.modalities, name=upload.name)
+    pieces = cut(raw, target, batcher, block=False)
+    fragments = pieces.fragments()
+    blobs.put(raw.digest, upload.data)
+    entry = Entry(
+        modality=raw.modality,
+        digest=raw.digest,
+        fragments=fragments,
+        id=upload.id,
+        record=upload.record,
+        title=upload.name,
+        text=pieces.text,
+        metadata=upload.metadata,
+    )
+    [item_id] = target.write([entry])
+    return target.item(item_id)
+
+
+def bytes_of(item: Item, blobs: Blobs) -> Path:
+    """Where an item's bytes lie: its own file, or an upload. Raises NotFound."""
+    if item.uri is None:
+        return blobs.get(item.digest)
+    path = path_of(item.uri)
+    if path is None:
+        raise NotFound(f"{item.uri} is not a file on this machine")
+    return path
+
+
+def media_file(item: Item, blobs: Blobs) -> MediaFile:
+    """An item's bytes and their type, told by content. Raises NotFound when they are gone."""
+    path = bytes_of(item, blobs)
+    try:
+        with path.open("rb") as file:
+            kind = media_type(file.read(HEAD))
+    except OSError as error:
+        raise NotFound(
+            f"{shown(path)} cannot be read ({error.strerror or error}): it was moved or deleted "
+            "since it was indexed; ingest its folder again"
+        ) from error
+    return MediaFile(path=path, media_type=kind, digest=item.digest)
+
+
+def preview(item: Item, blobs: Blobs, *, side: int) -> bytes:
+    """A small JPEG. Raises UnsupportedModality for anything but an image."""
+    if item.modality is not Modality.IMAGE:
+        raise UnsupportedModality(f"only images have a preview; {item.id} is {item.modality}")
+    return thumbnail(bytes_of(item, blobs), side=side)

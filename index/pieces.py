@@ -1,0 +1,54 @@
+"""A medium on its way to becoming fragments: vectors that are known, or still being made.
+
+The one place where a medium's bytes meet the tower and the vectors made before; both doors, files
+and uploads, go through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from embed.batcher import Batcher, Embedded
+from embed.media.read import Raw
+from embed.types import Modality, Span
+from index.collection import Collection
+from index.types import NewFragment
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pieces:
+    """text: of a text, as its spans count it. Vectors of the same bytes are never made twice."""
+
+    text: str | None
+    known: list[NewFragment] | None
+    pending: Sequence[tuple[Span | None, Future[Embedded]]]
+
+    def fragments(self) -> list[NewFragment]:
+        """Waits for the tower. Raises what it raised."""
+        if self.known is not None:
+            return self.known
+        vectors = [(span, future.result()) for span, future in self.pending]
+        return [NewFragment(span, vector.joint, vector.native) for span, vector in vectors]
+
+
+def cut(raw: Raw, collection: Collection, batcher: Batcher, *, block: bool) -> Pieces:
+    """Decodes what must be decoded, and queues what must be embedded.
+
+    block: wait when the queue is full, rather than raise Overloaded. Once a medium's first piece is
+    in, the others wait their turn. Raises CorruptMedia, TooLarge, UnsupportedMedia.
+    """
+    known = collection.known_fragments(raw.digest, raw.modality)
+    if known is not None and raw.modality is not Modality.TEXT:
+        return Pieces(None, known, [])
+    embedder = batcher.embedder
+    media = raw.decode(image_side=embedder.image_side)
+    text = media.data if isinstance(media.data, str) else None
+    if known is not None:
+        return Pieces(text, known, [])
+    pending = [
+        (span, batcher.submit(piece, block=block or number > 0))
+        for number, (span, piece) in enumerate(embedder.fragment(media))
+    ]
+    return Pieces(text, None, pending)
