@@ -36,6 +36,7 @@ from embed.batcher import Batcher
 from embed.errors import (
     CrossbindError,
     InvalidQuery,
+    MissingDependency,
     MissingWeights,
     NotFound,
     SpaceMismatch,
@@ -90,7 +91,7 @@ class Service:
             return ModelSummary(name=name, capabilities=capabilities, state="loaded")
         try:
             registry.check(name)
-        except MissingWeights:
+        except (MissingDependency, MissingWeights):
             return ModelSummary(name=name, capabilities=capabilities, state="missing")
         return ModelSummary(name=name, capabilities=capabilities, state="ready")
 

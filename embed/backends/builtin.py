@@ -74,6 +74,15 @@ def describe(detail: str) -> Capabilities:
     )
 
 
+def check(detail: str) -> None:
+    """Raises MissingWeights or MissingDependency when the space cannot work here."""
+    _refuse_detail(detail)
+    for name in _weights():
+        store.locate(name)
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise MissingDependency("ONNX Runtime is not installed: pip install 'crossbind[cpu]'")
+
+
 def load(detail: str, options: LoadOptions) -> Builtin:
     """The built-in embedder. Raises NotFound for a detail; weights load on first use."""
     _refuse_detail(detail)
@@ -173,11 +182,14 @@ class _Once(Generic[T]):
         return self._value
 
 
+def _weights() -> list[str]:
+    return [*SOURCES["text"], TOKENIZER, *SOURCES["image"], PROTOTYPES]
+
+
 def _space() -> Space:
-    names = [*SOURCES["text"], TOKENIZER, *SOURCES["image"], PROTOTYPES]
     return Space(
         name="builtin",
-        revision=store.fingerprint(names)[:12],
+        revision=store.fingerprint(_weights())[:12],
         preprocessing=PREPROCESSING,
         precision="fp32",
         dim=384,

