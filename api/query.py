@@ -80,7 +80,8 @@ def _words(value: object) -> Media:
 def _medium(term: Term, batcher: Batcher) -> Media:
     assert isinstance(term.value, bytes | Path)
     embedder = batcher.embedder
-    raw = open_media(term.value, accepts=embedder.modalities, name=f"the {term.kind} of the query")
+    name = f"the {term.kind} of the query" if isinstance(term.value, bytes) else None
+    raw = open_media(term.value, accepts=embedder.modalities, name=name)
     if raw.modality is not MEDIA_TERMS[term.kind]:
         raise BadInput(
             f"the query's {term.kind} holds {raw.modality.value}; pass it as {raw.modality.value}",

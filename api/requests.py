@@ -16,6 +16,8 @@ from embed.registry import Capabilities
 from embed.types import Floats, Metadata, Modality, span_to_json
 from index.types import CollectionInfo, Hit
 
+MAX_K = 1000  # hits of one search
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:

@@ -22,12 +22,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api.errors import InvalidJson, InvalidRequest
-from api.requests import SearchRequest, Term, Upload
+from api.requests import MAX_K, SearchRequest, Term, Upload
 from api.wire import brief, check_metadata, decode_media
 from embed.errors import BadInput, InvalidQuery, InvalidVector
 from embed.types import Modality
 
-MAX_K = 1000
 MAX_TERMS = 32
 MAX_BATCH = 256
 MAX_INPUTS = 2048

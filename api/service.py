@@ -16,8 +16,10 @@ import numpy as np
 
 from api.blobs import Blobs
 from api.config import Settings
+from api.originals import media_file, preview, take_in
 from api.query import embed_terms
 from api.requests import (
+    MAX_K,
     CollectionSummary,
     Embeddings,
     Health,
@@ -30,7 +32,6 @@ from api.requests import (
     UploadOutcome,
 )
 from api.towers import Towers
-from api.uploads import media_file, preview, take_in
 from embed import registry
 from embed.batcher import Batcher
 from embed.errors import (
@@ -48,7 +49,6 @@ from index.ingest import Progress, ingest
 from index.types import Failure, IngestReport
 
 DEFAULT_SPACE = "builtin"
-MAX_K = 1000
 
 
 class Service:

@@ -1,0 +1,200 @@
+"""The words of the command line: what `crossbind` takes, and nothing of what it does.
+
+Standard library only, so that `--help` and a mistyped flag are answered at once. `docs/CLI.md` is
+written from this parser (`api/cli_docs.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+MAX_HITS = 1000  # api.requests.MAX_K, whose module --help need not wait for
+
+EXIT_CODES = """\
+Exit codes: 0 ok, 1 some items failed, 2 usage, 3 not found, 4 bad input, 5 not available or not
+installed, 70 internal error, 130 interrupted."""
+
+EXAMPLES = {
+    "ingest": ("crossbind ingest ~/Pictures", "crossbind ingest notes/ --collection notes --prune"),
+    "search": (
+        'crossbind search "a dog on a beach"',
+        "crossbind search --image photo.jpg",
+        'crossbind search "at night" --image street.jpg --without "cars" --modality image',
+        "crossbind search --queries words.txt > answers.jsonl",
+    ),
+    "serve": ("crossbind serve", "CROSSBIND_API_KEY=secret crossbind serve --host 0.0.0.0"),
+    "models": ("crossbind models", "crossbind models --prepare builtin"),
+    "collections": ("crossbind collections", "crossbind collections delete demo --yes"),
+    "demo": ("crossbind --home .crossbind demo",),
+}
+
+
+class UsageError(Exception):
+    """The command line itself makes no sense: exit code 2."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **kwargs: Any) -> None:
+        style = argparse.RawDescriptionHelpFormatter
+        super().__init__(**{**kwargs, "allow_abbrev": False, "formatter_class": style})
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\nSee: {self.prog} --help")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments of one call. Raises UsageError; SystemExit(0) after printing help."""
+    return build_parser().parse_args(words)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole grammar. Global flags are taken before the command and after it."""
+    parser = _Parser(
+        prog="crossbind",
+        description="Index pictures and texts into one embedding space, and find them in words.",
+        epilog=EXIT_CODES,
+    )
+    _add_globals(parser, home=None, flag=False)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _ingest(_command(commands, "ingest", "index files and folders; run it again to resume"))
+    _search(_command(commands, "search", "find items by words, pictures, or both"))
+    _serve(_command(commands, "serve", "answer REST, and a page, on this machine"))
+    _models(_command(commands, "models", "list the embedding spaces"))
+    _collections(_command(commands, "collections", "list, show or delete collections"))
+    _command(commands, "demo", "index a sample library of real photos and search it")
+    return parser
+
+
+def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
+    examples = "\n".join(f"  {line}" for line in EXAMPLES.get(name, ()))
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"examples:\n{examples}" if examples else None,
+    )
+    _add_globals(parser, home=argparse.SUPPRESS, flag=argparse.SUPPRESS)
+    return parser
+
+
+def _add_globals(parser: argparse.ArgumentParser, *, home: Any, flag: Any) -> None:
+    group = parser.add_argument_group("global options")
+    group.add_argument(
+        "--home",
+        type=Path,
+        default=home,
+        metavar="DIR",
+        help="where the library lives (or CROSSBIND_HOME; default: the user's data folder)",
+    )
+    for name, text in (
+        ("--json", "machine output: one JSON document on stdout, errors included"),
+        ("--quiet", "no progress and no summary"),
+        ("--verbose", "more detail, and the traceback of an error"),
+        ("--version", "print the version and stop"),
+    ):
+        group.add_argument(name, action="store_true", default=flag, help=text)
+
+
+def _add_collection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--collection", default="default", metavar="C", help="collection (default: %(default)s)"
+    )
+
+
+def _ingest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="file or folder")
+    _add_collection(parser)
+    parser.add_argument("--space", metavar="S", help="embedding space of a new collection")
+    parser.add_argument(
+        "--workers", type=_positive, metavar="N", help="files read at once (default: the cores)"
+    )
+    parser.add_argument(
+        "--prune", action="store_true", help="forget indexed files that are no longer there"
+    )
+
+
+def _search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="*", metavar="WORDS", help="what to look for, in words")
+    for kind, text in (
+        ("image", "a picture to look for; with words, both count"),
+        ("audio", "a sound to look for, where the space hears"),
+        ("video", "a film to look for, where the space watches"),
+    ):
+        parser.add_argument(
+            f"--{kind}", type=Path, action="append", default=[], metavar="P", help=text
+        )
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="WORDS",
+        help="words to stay away from",
+    )
+    parser.add_argument(
+        "--modality", metavar="M,M", help="only items of these kinds, for example image,text"
+    )
+    parser.add_argument(
+        "-k", type=_hits, default=10, metavar="K", help="hits (default: %(default)s)"
+    )
+    _add_collection(parser)
+    parser.add_argument(
+        "--queries",
+        metavar="FILE",
+        help="one query per line (- for stdin): plain words, or a JSON search request; "
+        "answers with one JSON document per line, in order",
+    )
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s); beyond this machine an API key is "
+        "needed: CROSSBIND_API_KEY",
+    )
+    parser.add_argument(
+        "--port", type=_port, default=8080, help="port (default: %(default)s); 0 takes a free one"
+    )
+    parser.add_argument(
+        "--workers", type=_positive, default=1, metavar="N", help="processes; only 1 for now"
+    )
+
+
+def _models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--prepare", metavar="NAME", help="make this space ready now, not at its first use"
+    )
+
+
+def _collections(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    _command(actions, "list", "list all collections (the default)")
+    show = _command(actions, "show", "one collection and the files that failed")
+    show.add_argument("name", metavar="NAME", help="of the collection")
+    delete = _command(actions, "delete", "delete a collection; the files it points to stay")
+    delete.add_argument("name", metavar="NAME", help="of the collection")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _hits(value: str) -> int:
+    return _within(value, 1, MAX_HITS)
+
+
+def _positive(value: str) -> int:
+    return _within(value, 1, 1_000_000)
+
+
+def _port(value: str) -> int:
+    return _within(value, 0, 65535)
+
+
+def _within(value: str, low: int, high: int) -> int:
+    if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+        raise argparse.ArgumentTypeError(
+            f"{value!r} is not a whole number between {low} and {high}"
+        )
+    return int(value)

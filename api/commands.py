@@ -1,0 +1,238 @@
+"""What each command does: arguments to a call of the service, and its answer to the output.
+
+Machine output is printed here. Output for people is `terminal.py`'s, which is imported only when a
+person is there to read it. Nothing here knows how an answer is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from api.arguments import UsageError
+from api.config import Settings, load_settings
+from api.errors import OK, SOME_FAILED
+from api.progress import plain_progress
+from api.query_lines import search_lines
+from api.requests import SearchRequest, Term
+from api.service import Service
+from embed.types import Modality
+from index.ingest import Progress
+
+if TYPE_CHECKING:
+    from api.terminal import Terminal
+
+NOTHING_ASKED = (
+    "nothing to look for: give words, a picture, or both, for example\n"
+    '  crossbind search "a dog on a beach"\n'
+    "  crossbind search --image photo.jpg"
+)
+
+
+def run(
+    arguments: argparse.Namespace, make_service: Callable[[Settings], Service] | None = None
+) -> int:
+    """Runs the command that was asked for and returns its exit code."""
+    make_service = make_service or Service
+    logging.basicConfig(
+        level=logging.INFO if arguments.verbose else logging.ERROR,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+    settings = load_settings(arguments.home)
+    people = None if arguments.json else _terminal(arguments)
+    if arguments.command == "serve":
+        return _serve(arguments, settings, make_service)
+    with closing(make_service(settings)) as service:
+        return _COMMANDS[arguments.command](arguments, service, people)
+
+
+def _terminal(arguments: argparse.Namespace) -> Terminal:
+    from api.terminal import Terminal  # noqa: PLC0415  rich is for people; --json does without
+
+    return Terminal(quiet=arguments.quiet, verbose=arguments.verbose)
+
+
+def print_json(document: Any) -> None:
+    """One document on one line, out at once, for a reader that waits for it."""
+    print(json.dumps(document), flush=True)
+
+
+def _ingest(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
+    with watch(people, quiet=arguments.quiet) as progress:
+        report = service.ingest(
+            arguments.paths,
+            collection=arguments.collection,
+            space=arguments.space,
+            workers=arguments.workers,
+            prune=arguments.prune,
+            progress=progress,
+        )
+    if people:
+        people.report(report, arguments.collection)
+    else:
+        print_json(report.to_json())
+    return SOME_FAILED if report.failed else OK
+
+
+def watch(
+    people: Terminal | None, *, quiet: bool
+) -> AbstractContextManager[Callable[[Progress], None] | None]:
+    """Progress on stderr while an ingest runs: a bar for people, lines beside machine output."""
+    if people:
+        return people.ingest_progress()
+    return nullcontext(None if quiet else plain_progress(sys.stderr))
+
+
+def _search(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
+    terms = _terms(arguments)
+    if arguments.queries is not None:
+        if terms:
+            raise UsageError("--queries has the queries; leave out the words and pictures")
+        defaults = _request(arguments, ())
+        return search_lines(service, arguments.queries, defaults, print_json)
+    if not terms:
+        raise UsageError(NOTHING_ASKED)
+    answer = service.search(_request(arguments, terms))
+    if people:
+        people.answer(answer)
+    else:
+        print_json(answer.to_json())
+    return OK
+
+
+def _terms(arguments: argparse.Namespace) -> tuple[Term, ...]:
+    words = " ".join(arguments.words).strip()
+    return (
+        *([Term(kind="text", value=words)] if words else []),
+        *(Term(kind="image", value=path) for path in arguments.image),
+        *(Term(kind="audio", value=path) for path in arguments.audio),
+        *(Term(kind="video", value=path) for path in arguments.video),
+        *(Term(kind="text", value=" ".join(minus), weight=-1.0) for minus in arguments.without),
+    )
+
+
+def _request(arguments: argparse.Namespace, terms: tuple[Term, ...]) -> SearchRequest:
+    return SearchRequest(
+        terms=terms,
+        collection=arguments.collection,
+        k=arguments.k,
+        modalities=_modalities(arguments.modality),
+    )
+
+
+def _modalities(value: str | None) -> frozenset[Modality] | None:
+    if value is None:
+        return None
+    try:
+        return frozenset(Modality(name.strip()) for name in value.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--modality is {value!r}; one or several of these are wanted, with commas between: "
+            f"{', '.join(Modality)}"
+        ) from None
+
+
+def _models(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
+    name = arguments.prepare
+    if name is not None:
+        with people.waiting(f"preparing {name}") if people else nullcontext():
+            service.warm(name)
+    models = service.models()
+    if people:
+        people.models(models)
+    else:
+        print_json({"models": [model.to_json() for model in models]})
+    return OK
+
+
+def _collections(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
+    _ACTIONS[arguments.action](arguments, service, people)
+    return OK
+
+
+def _list(_: argparse.Namespace, service: Service, people: Terminal | None) -> None:
+    collections = service.collections()
+    if people:
+        people.collections(collections)
+    else:
+        print_json({"collections": [collection.to_json() for collection in collections]})
+
+
+def _show(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> None:
+    summary, failures = service.collection(arguments.name), service.failures(arguments.name)
+    if people:
+        people.collection(summary, failures)
+    else:
+        files = [{"uri": f.uri, "code": f.code, "message": f.message} for f in failures]
+        print_json({**summary.to_json(), "failed_files": files})
+
+
+def _delete(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> None:
+    name = arguments.name
+    items = sum(service.collection(name).counts.values())
+    if not arguments.yes and not _agreed(f"Delete {name!r} and what is known of {items} items?"):
+        raise UsageError(f"{name!r} was not deleted; add --yes to delete it without being asked")
+    service.delete_collection(name)
+    if people:
+        people.note(f"deleted {name!r}; the files that it pointed to are untouched")
+    else:
+        print_json({"deleted": name})
+
+
+def _agreed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _demo(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
+    from api import demo  # noqa: PLC0415  nobody else needs its texts
+
+    watching = watch(people, quiet=arguments.quiet)
+    report, answers = demo.run(service, people, watching)
+    if people is None:
+        print_json({"report": report.to_json(), "answers": [a.to_json() for a in answers]})
+    return SOME_FAILED if report.failed else OK
+
+
+def _serve(
+    arguments: argparse.Namespace, settings: Settings, make_service: Callable[[Settings], Service]
+) -> int:
+    from api import server  # noqa: PLC0415  uvicorn and FastAPI, only to serve
+
+    server.check(settings, host=arguments.host, workers=arguments.workers)
+    with closing(make_service(settings)) as service:
+        server.serve(service, arguments.host, arguments.port, announce=_announce(arguments))
+    return OK
+
+
+def _announce(arguments: argparse.Namespace) -> Callable[[str], None]:
+    def announce(url: str) -> None:
+        if arguments.json:
+            print_json({"url": url})
+        elif not arguments.quiet:
+            print(f"Crossbind answers on {url} (API: {url}/docs). Ctrl-C stops it.", flush=True)
+
+    return announce
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Service, Terminal | None], int]] = {
+    "ingest": _ingest,
+    "search": _search,
+    "models": _models,
+    "collections": _collections,
+    "demo": _demo,
+}
+
+_ACTIONS: dict[str | None, Callable[[argparse.Namespace, Service, Terminal | None], None]] = {
+    None: _list,
+    "list": _list,
+    "show": _show,
+    "delete": _delete,
+}

@@ -1,0 +1,84 @@
+"""Many searches from one file: a query per line in, a JSON document per line out, in order.
+
+A line is plain words, or the JSON body of a REST search. One that cannot be answered gets an error
+document in its place, and the others go on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from api.errors import OK, to_json
+from api.requests import SearchRequest, Term
+from api.service import Service
+from embed.errors import BadInput, InvalidQuery, NotFound
+
+SOME_LINES_BAD = 4
+
+
+def search_lines(
+    service: Service, name: str, defaults: SearchRequest, emit: Callable[[Any], None]
+) -> int:
+    """Answers every line of file `name` (`-`: standard input) and returns the exit code.
+
+    defaults: what a line that does not say gets: collection, k, modalities. Raises NotFound for
+    the file and for the collection.
+    """
+    service.collection(defaults.collection)
+    code = OK
+    for number, line in enumerate(_lines(name), start=1):
+        try:
+            document = service.search(parse_line(line, defaults)).to_json()
+        except (BadInput, NotFound) as error:
+            document = to_json(error)
+            document["error"]["message"] = f"line {number}: {error.message}"
+            code = SOME_LINES_BAD
+        emit(document)
+    return code
+
+
+def parse_line(line: str, defaults: SearchRequest) -> SearchRequest:
+    """Raises BadInput for an empty line, and for JSON that is no search request."""
+    words = line.strip()
+    if not words:
+        raise InvalidQuery("the line is empty; say what to look for")
+    if not words.startswith("{"):
+        return replace(defaults, terms=(Term(kind="text", value=words),))
+    return _parse_json(words, defaults)
+
+
+def _parse_json(line: str, defaults: SearchRequest) -> SearchRequest:
+    from pydantic import ValidationError  # noqa: PLC0415  plain words do without pydantic
+
+    from api.schemas import SearchBody, refusal  # noqa: PLC0415  as above
+
+    try:
+        body = SearchBody.model_validate_json(line)
+    except ValidationError as error:
+        raise refusal(error.errors()) from None
+    if body.query is None:
+        raise InvalidQuery("a line holds one search; give each of `queries` a line of its own")
+    [request] = body.requests(defaults.collection)
+    return replace(
+        request,
+        k=request.k if "k" in body.model_fields_set else defaults.k,
+        modalities=request.modalities or defaults.modalities,
+    )
+
+
+def _lines(name: str) -> Iterator[str]:
+    if name == "-":
+        yield from sys.stdin
+        return
+    try:
+        with Path(name).open(encoding="utf-8", errors="replace") as file:
+            yield from file
+    except OSError as error:
+        raise NotFound(
+            f"{name}: {error.strerror}; --queries wants a readable file, or - for standard input",
+            param="queries",
+        ) from error

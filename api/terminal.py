@@ -1,0 +1,277 @@
+"""Output for people: tables, a progress bar, links to files; colours only on a terminal.
+
+It knows the nouns of the service and nothing of commands or flags. Names and texts of a library
+may hold anything, escape sequences too, so all of them go through `printable`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from api.progress import Rate, plain_progress
+from api.requests import CollectionSummary, ModelSummary, SearchAnswer
+from embed.media.source import shown
+from index.ingest import Progress
+from index.types import Failure, Hit, IngestReport
+from index.walk import path_of
+
+BAR_CELLS = 10
+EXCERPT = 160
+FAILURE_EXAMPLES = 3
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # what to do about it is the command line's to say
+
+
+class Terminal:
+    """Tables to stdout, progress to stderr."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+        self.out = _Console(highlight=False, emoji=False, markup=False)
+        self.err = _Console(stderr=True, highlight=False, emoji=False, markup=False)
+
+    def note(self, text: str | Text = "") -> None:
+        """A line that a quiet run leaves out."""
+        if not self.quiet:
+            self.out.print(text, soft_wrap=True)
+
+    def heading(self, text: str) -> None:
+        """A line that stands out."""
+        self.out.print(Text(printable(text), style="bold cyan"))
+
+    def place(self, folder: Path) -> str:
+        """A folder as it is called from where we are."""
+        here = Path.cwd()
+        return shown(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+
+    # Search
+
+    def answer(self, answer: SearchAnswer, *, places: bool = True) -> None:
+        """Hits, best first, and where the time went. places: folders too, not only file names."""
+        if not answer.hits:
+            self.note("nothing found: the collection holds no such items")
+            return
+        table = Table(box=None, padding=(0, 1), show_header=False, pad_edge=False)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, min_width=5)
+        table.add_column(overflow="fold")
+        for rank, hit in enumerate(answer.hits, start=1):
+            table.add_row(str(rank), _score(hit), hit.item.modality.value, self._found(hit, places))
+        self.out.print(table)
+        self.note(Text(_timings(answer), style="dim"))
+
+    def _found(self, hit: Hit, places: bool) -> Text:
+        item = hit.item
+        path = path_of(item.uri) if item.uri else None
+        found = Text()
+        if path and places:
+            found.append(printable(self.place(path.parent)) + os.sep, style="dim")
+        name = shown(path.name) if path else item.title or item.uri or item.id
+        found.append(printable(name), style="bold")
+        if path:
+            found.stylize(f"link {item.uri}")
+        if hit.text:
+            found.append("\n" + _short(printable(hit.text), EXCERPT))
+        return found
+
+    # Ingest
+
+    @contextmanager
+    def ingest_progress(self) -> Iterator[Callable[[Progress], None] | None]:
+        """A callback for `Service.ingest`: a bar on a terminal, else a line now and then."""
+        if self.quiet:
+            yield None
+        elif not self.err.is_terminal:
+            yield plain_progress(sys.stderr)
+        else:
+            with _bar(self.err) as bar:
+                yield _Follower(bar)
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """A spinner while something slow goes on."""
+        if self.quiet:
+            yield
+        elif not self.err.is_terminal:
+            self.err.print(what)
+            yield
+        else:
+            with self.err.status(what):
+                yield
+
+    def report(self, report: IngestReport, collection: str) -> None:
+        """What became of the files; failures by kind, with examples."""
+        counts = [
+            f"{count} {what}"
+            for count, what in (
+                (report.unchanged, "unchanged"),
+                (report.moved, "moved"),
+                (report.pruned, "pruned"),
+                (report.failed, "failed"),
+            )
+            if count
+        ]
+        rate = f" ({report.items_per_second:.1f} per second)" if report.ingested else ""
+        rest = f"; {', '.join(counts)}" if counts else ""
+        self.note(
+            f"{_files(report.ingested)} indexed into {collection!r} "
+            f"in {report.seconds:.1f} s{rate}{rest}"
+        )
+        if not self.quiet:
+            self.failures(report.failures)
+
+    def failures(self, failures: Sequence[Failure]) -> None:
+        """By code, most frequent first: a few examples of each, or all when verbose."""
+        by_code = sorted(failures, key=lambda failure: failure.code)
+        groups = [list(group) for _, group in groupby(by_code, key=lambda failure: failure.code)]
+        for group in sorted(groups, key=len, reverse=True):
+            self.out.print(Text(f"{_files(len(group))}: {group[0].code}", style="yellow"))
+            told = group if self.verbose else group[:FAILURE_EXAMPLES]
+            for failure in told:
+                self.out.print(Text(f"  {printable(failure.message)}"), soft_wrap=True)
+            if len(told) < len(group):
+                self.out.print(f"  and {len(group) - len(told)} more (--verbose lists them)")
+
+    # Lists
+
+    def models(self, models: Sequence[ModelSummary]) -> None:
+        """The spaces, what they read, and whether they are ready."""
+        table = _table("name", "state", "reads", "dim", "licence", "about")
+        for model in models:
+            capabilities = model.capabilities
+            reads = ", ".join(sorted(capabilities.modalities))
+            dim = str(capabilities.space.dim)
+            licence, about = capabilities.licence, capabilities.summary
+            table.add_row(model.name, model.state, reads, dim, licence, about)
+        self.out.print(table)
+
+    def collections(self, collections: Sequence[CollectionSummary]) -> None:
+        """One line a collection."""
+        if not collections:
+            self.note("no collections yet; make one with: crossbind ingest PATH")
+            return
+        table = _table("name", "space", "index", "items", "failed files", "created")
+        for summary in collections:
+            info = summary.info
+            table.add_row(
+                info.name,
+                info.space.name,
+                info.index,
+                _counts(summary),
+                str(summary.failures),
+                info.created,
+            )
+        self.out.print(table)
+
+    def collection(self, summary: CollectionSummary, failures: Sequence[Failure]) -> None:
+        """One collection, its space in full, and the files that failed."""
+        info = summary.info
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in (
+            ("name", info.name),
+            ("space", f"{info.space.id}, {info.space.dim} dimensions"),
+            ("index", info.index),
+            ("items", _counts(summary)),
+            ("created", info.created),
+        ):
+            table.add_row(Text(name, style="dim"), value)
+        self.out.print(table)
+        self.failures(failures)
+
+
+class _Follower:
+    """Moves a bar as an ingest reports."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._rate = Rate()
+        self._task = bar.add_task("looking for files", total=None, note="")
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.phase == "walking":
+            self._bar.update(self._task, note=f"{progress.total} so far")
+            return
+        speed = self._rate.of(progress.done)
+        notes = [f"{speed:.1f}/s"] if speed else []
+        notes += [f"{progress.failed} failed"] if progress.failed else []
+        self._bar.update(
+            self._task,
+            description=_short(printable(progress.current or "done"), 28),
+            completed=progress.done,
+            total=progress.total,
+            note=" ".join(notes),
+        )
+
+
+def _bar(console: Console) -> Bar:
+    return Bar(
+        TextColumn("{task.description:<28}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+    )
+
+
+def printable(text: str) -> str:
+    """One line that is safe to print: white space becomes a space, what cannot be seen a �."""
+    return "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
+
+
+def _score(hit: Hit) -> Text:
+    score = hit.rank_score if hit.score is None else hit.score
+    cells = round(BAR_CELLS * min(max(score, 0.0), 1.0))
+    return Text.assemble(
+        ("━" * cells, "cyan"), ("─" * (BAR_CELLS - cells), "bright_black"), f" {score:6.3f}"
+    )
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1].rsplit(" ", 1)[0] + "…"
+
+
+def _timings(answer: SearchAnswer) -> str:
+    total = answer.timings_ms.get("total", sum(answer.timings_ms.values()))
+    stages = [f"{name} {ms:.1f}" for name, ms in answer.timings_ms.items() if name != "total"]
+    sure = "exact" if answer.exact else "approximate"
+    if answer.recall_estimate is not None and not answer.exact:
+        sure += f", recall about {answer.recall_estimate:.2f}"
+    return f"{_many(len(answer.hits), 'hit')} in {total:.1f} ms ({', '.join(stages)}; {sure})"
+
+
+def _counts(summary: CollectionSummary) -> str:
+    counts = [f"{count} {modality.value}" for modality, count in sorted(summary.counts.items())]
+    return ", ".join(counts) or "none"
+
+
+def _files(count: int) -> str:
+    return _many(count, "file")
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
