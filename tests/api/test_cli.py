@@ -281,7 +281,7 @@ def test_the_table_shows_rank_score_kind_and_place(
         (["collections", "show", "nowhere"], 3),
         (["collections", "delete", "nowhere", "--yes"], 3),
         (["models", "--prepare", "nothing"], 3),
-        (["search", "x", "-k", "100000"], 4),
+        (["search", "x", "-k", "100000"], 2),
         (["search", "--queries", "nowhere.txt"], 3),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
