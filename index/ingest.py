@@ -141,7 +141,7 @@ class _Ingest:
         finally:
             # An interrupted run keeps what it has finished; a full disk refuses here as well.
             self._commit()
-        pruned = self._forget_gone(walk, files, prune=prune)
+        pruned = self._forget_gone(walk, prune=prune)
         self._report("done", len(files), len(files))
         return IngestReport(
             ingested=self._ingested,
@@ -252,20 +252,17 @@ class _Ingest:
             self._collection.restamp(restamped)
         self._committed = time.monotonic()
 
-    def _forget_gone(self, walk: Walk, files: Sequence[FoundFile], *, prune: bool) -> int:
+    def _forget_gone(self, walk: Walk, *, prune: bool) -> int:
         """Files that failed and are gone have nothing to lose; indexed ones go when asked to."""
-        there = {file.uri for file in files} | {failure.uri for failure in walk.failures}
-
-        def gone(uri: str) -> bool:
-            return uri not in there and walk.covers(uri)
-
-        forgive = [failure.uri for failure in self._collection.failures() if gone(failure.uri)]
+        failures = self._collection.failures()
+        forgive = [failure.uri for failure in failures if walk.misses(failure.uri)]
         if forgive:
             self._collection.write([], forgive=forgive)
         if not prune:
             return 0
         states = self._collection.file_states()
-        return self._collection.delete([state.item for uri, state in states.items() if gone(uri)])
+        gone = [state.item for uri, state in states.items() if walk.misses(uri)]
+        return self._collection.delete(gone)
 
     def _report(
         self,

@@ -18,17 +18,25 @@ from index.types import Failure
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file and what the file system says of it. `uri` is `file://`, percent-encoded ASCII."""
+    """A file and what the file system says of it; small, for a library has many."""
 
-    path: Path
-    uri: str
+    name: str
     size: int
     mtime_ns: int
+
+    @property
+    def path(self) -> Path:
+        return Path(self.name)
+
+    @property
+    def uri(self) -> str:
+        """`file://`, percent-encoded ASCII."""
+        return self.path.as_uri()
 
 
 @dataclass(slots=True)
 class Walk:
-    """A walk under way. Iterate it once; then `failures` and `covers` know what it saw."""
+    """A walk under way. Iterate it once; then `failures` and `misses` know what it saw."""
 
     paths: Iterable[Path]
     failures: list[Failure] = field(default_factory=list)
@@ -53,10 +61,10 @@ class Walk:
             else:
                 yield from self._file(root)
 
-    def covers(self, uri: str) -> bool:
-        """Whether a file would have been met, had it been there: the ground for pruning."""
+    def misses(self, uri: str) -> bool:
+        """Whether a file is gone: it would have been met, had it been there."""
         path = path_of(uri)
-        if path is None:
+        if path is None or str(path) in self._seen:
             return False
         inside = any(_within(str(path), root) for root in self._roots)
         return inside and not any(_within(str(path), blind) for blind in self._blind)
@@ -83,16 +91,15 @@ class Walk:
                 yield from self._file(entry.path)
 
     def _file(self, path: str) -> Iterator[FoundFile]:
-        uri = Path(path).as_uri()
-        if uri in self._seen:
+        if path in self._seen:
             return
-        self._seen.add(uri)
+        self._seen.add(path)
         try:
             status = Path(path).stat()
         except OSError as error:
             self._fail(path, error)
             return
-        yield FoundFile(Path(path), uri, status.st_size, status.st_mtime_ns)
+        yield FoundFile(path, status.st_size, status.st_mtime_ns)
 
     def _fail(self, path: str, error: OSError) -> None:
         code = "forbidden" if isinstance(error, PermissionError) else "not_found"

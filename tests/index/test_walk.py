@@ -86,7 +86,8 @@ def test_an_unreadable_folder_is_reported_and_not_taken_for_empty(
     walk = Walk([tmp_path])
     assert met(walk) == ["a.txt"]
     assert [failure.code for failure in walk.failures] == ["forbidden"]
-    assert walk.covers((tmp_path / "open/gone.txt").as_uri())
-    assert not walk.covers((tmp_path / "shut/b.txt").as_uri()), "we could not look"
-    assert not walk.covers((tmp_path.parent / "elsewhere.txt").as_uri())
-    assert not walk.covers("https://example.org/a.jpg")
+    assert walk.misses((tmp_path / "open/gone.txt").as_uri())
+    assert not walk.misses((tmp_path / "open/a.txt").as_uri())
+    assert not walk.misses((tmp_path / "shut/b.txt").as_uri()), "we could not look"
+    assert not walk.misses((tmp_path.parent / "elsewhere.txt").as_uri())
+    assert not walk.misses("https://example.org/a.jpg")
