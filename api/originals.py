@@ -2,44 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from api.blobs import Blobs
-from api.requests import MediaFile, Upload
+from api.requests import MediaFile, Upload, UploadOutcome
 from embed.batcher import Batcher
-from embed.errors import NotFound, UnsupportedModality
+from embed.errors import CrossbindError, NotFound, Overloaded, UnsupportedModality
 from embed.media.image import thumbnail
-from embed.media.read import open_media
+from embed.media.read import Raw, open_media
 from embed.media.sniff import HEAD, media_type
 from embed.media.source import shown
 from embed.types import Item, Modality
 from index.collection import Collection
-from index.pieces import cut
+from index.pieces import Pieces, cut
 from index.types import Entry
 from index.walk import path_of
 
 
-def take_in(upload: Upload, target: Collection, batcher: Batcher, blobs: Blobs) -> Item:
-    """Embeds and stores one upload, its bytes first, so that no item is ever without them.
+def take_in(
+    uploads: Sequence[Upload], target: Collection, batcher: Batcher, blobs: Blobs
+) -> list[UploadOutcome]:
+    """Embeds uploads together and stores each on its own, so that one that fails fails alone.
 
-    Raises BadInput for bytes that are no medium of this space, Overloaded, StorageFull.
+    Raises Overloaded, and then nothing was stored.
     """
-    raw = open_media(upload.data, accepts=batcher.embedder.modalities, name=upload.name)
-    pieces = cut(raw, target, batcher, block=False)
-    fragments = pieces.fragments()
-    blobs.put(raw.digest, upload.data)
-    entry = Entry(
-        modality=raw.modality,
-        digest=raw.digest,
-        fragments=fragments,
-        id=upload.id,
-        record=upload.record,
-        title=upload.name,
-        text=pieces.text,
-        metadata=upload.metadata,
-    )
-    [item_id] = target.write([entry])
-    return target.item(item_id)
+    started = [
+        _start(upload, target, batcher, block=position > 0)
+        for position, upload in enumerate(uploads)
+    ]
+    return [
+        _finish(upload, begun, target, blobs)
+        for upload, begun in zip(uploads, started, strict=True)
+    ]
+
+
+def _start(
+    upload: Upload, target: Collection, batcher: Batcher, *, block: bool
+) -> tuple[Raw, Pieces] | CrossbindError:
+    try:
+        raw = open_media(upload.data, accepts=batcher.embedder.modalities, name=upload.name)
+        return raw, cut(raw, target, batcher, block=block)
+    except Overloaded:
+        raise
+    except CrossbindError as error:
+        return error
+
+
+def _finish(
+    upload: Upload,
+    begun: tuple[Raw, Pieces] | CrossbindError,
+    target: Collection,
+    blobs: Blobs,
+) -> UploadOutcome:
+    if isinstance(begun, CrossbindError):
+        return UploadOutcome(id=upload.id, error=begun)
+    raw, pieces = begun
+    try:
+        fragments = pieces.fragments()
+        blobs.put(raw.digest, upload.data)  # first, so that no item is ever without its bytes
+        entry = Entry(
+            modality=raw.modality,
+            digest=raw.digest,
+            fragments=fragments,
+            id=upload.id,
+            record=upload.record,
+            title=upload.name,
+            text=pieces.text,
+            metadata=upload.metadata,
+        )
+        [item_id] = target.write([entry])
+    except CrossbindError as error:
+        return UploadOutcome(id=upload.id, error=error)
+    return UploadOutcome(id=item_id, modality=raw.modality)
 
 
 def bytes_of(item: Item, blobs: Blobs) -> Path:

@@ -1,19 +1,20 @@
-"""Terms to a query vector: one medium, several with weights, minus something.
+"""Terms to a query vector, and the vector to an answer.
 
-The arithmetic: each term's vector is unit length, times its weight, summed, brought back to unit
+One medium, several with weights, minus something: each term's vector is unit length, times its weight, summed, brought back to unit
 length. A single picture or item also asks in the tower's own native space, which tells likenesses
 within one modality apart far better than the joint one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from api.requests import Term
+from api.requests import SearchAnswer, SearchRequest, Term
 from embed.batcher import Batcher, Embedded
 from embed.errors import BadInput, InvalidQuery, InvalidVector
 from embed.media.read import open_media
@@ -36,15 +37,55 @@ class QueryVectors:
     exclude: frozenset[str] = frozenset()
 
 
-def embed_terms(
-    terms: Sequence[Term], batcher: Batcher, collection: Collection | None
-) -> QueryVectors:
-    """Raises InvalidQuery when there is nothing to ask, BadInput for a medium that is none."""
+def embed_queries(
+    queries: Sequence[Sequence[Term]], batcher: Batcher, collection: Collection | None
+) -> list[QueryVectors]:
+    """One per query, all their media embedded together.
+
+    Raises InvalidQuery when there is nothing to ask, BadInput for a medium that is none,
+    Overloaded when too many ask already.
+    """
+    media: list[Media] = []
+    asked = [[_part(term, batcher, collection, media) for term in terms] for terms in queries]
+    embedded = batcher.embed(media, block=False)
+    return [
+        _fused(terms, [part(embedded) for part in parts])
+        for terms, parts in zip(queries, asked, strict=True)
+    ]
+
+
+def answer(
+    request: SearchRequest, query: QueryVectors, collection: Collection, embed_ms: float
+) -> SearchAnswer:
+    """Searches with a query that took `embed_ms` to embed. Raises what `Collection.search` does."""
+    start = time.perf_counter()
+    results = collection.search(
+        query.joint,
+        native=query.native,
+        k=request.k,
+        modalities=request.modalities,
+        exclude=query.exclude,
+    )
+    low = -1.0 if request.min_score is None else request.min_score
+    hits = [hit for hit in results.hits if hit.score is None or hit.score >= low]
+    wanted = hits if "vector" in request.include else []
+    vectors = {hit.item.id: collection.vector_of_fragment(hit.fragment) for hit in wanted}
+    search_ms = (time.perf_counter() - start) * 1e3
+    return SearchAnswer(
+        query=request.terms,
+        hits=hits,
+        exact=results.exact,
+        recall_estimate=results.recall_estimate,
+        timings_ms={"embed": embed_ms, "search": search_ms, "total": embed_ms + search_ms},
+        vectors=vectors,
+    )
+
+
+def _fused(terms: Sequence[Term], parts: Sequence[QueryVectors]) -> QueryVectors:
     if not terms:
         raise InvalidQuery(
             "the query is empty; give words, a picture, an item id or a vector", param="query"
         )
-    parts = [_embed_term(term, batcher, collection) for term in terms]
     weights = np.array([term.weight for term in terms], dtype=np.float32)
     try:
         joint = normalise(weights @ np.stack([part.joint for part in parts]))
@@ -59,16 +100,26 @@ def embed_terms(
     return QueryVectors(joint, native, exclude)
 
 
-def _embed_term(term: Term, batcher: Batcher, collection: Collection | None) -> QueryVectors:
+# What becomes of a term once all media are embedded.
+_Part = Callable[[Sequence[Embedded]], QueryVectors]
+
+
+def _part(term: Term, batcher: Batcher, collection: Collection | None, media: list[Media]) -> _Part:
+    """Adds to `media` what of this term must be embedded."""
     if not np.isfinite(term.weight) or term.weight == 0:
         raise InvalidQuery(f"weight is {term.weight}; any number but 0 is fine", param="weight")
-    if term.kind == "vector":
-        return QueryVectors(_given(term.value, batcher))
-    if term.kind == "item":
-        return _of_item(str(term.value), collection)
-    if term.kind == "text":
-        return _of_media(_words(term.value), batcher)
-    return _of_media(_medium(term, batcher), batcher)
+    if term.kind in ("vector", "item"):
+        given = (
+            QueryVectors(_given(term.value, batcher))
+            if term.kind == "vector"
+            else _of_item(str(term.value), collection)
+        )
+        return lambda _: given
+    medium = _words(term.value) if term.kind == "text" else _medium(term, batcher)
+    first = len(media)
+    media.extend(piece for _, piece in batcher.embedder.fragment(medium))
+    mine = slice(first, len(media))
+    return lambda embedded: _of_media(medium.modality, embedded[mine])
 
 
 def _words(value: object) -> Media:
@@ -90,16 +141,12 @@ def _medium(term: Term, batcher: Batcher) -> Media:
     return raw.decode(image_side=embedder.image_side)
 
 
-def _of_media(media: Media, batcher: Batcher) -> QueryVectors:
-    pieces = [piece for _, piece in batcher.embedder.fragment(media)]
-    embedded = batcher.embed(pieces, block=False)
-    native = _mean([part.native for part in embedded]) if _has_native(embedded) else None
-    joint = _mean([part.joint for part in embedded])
-    return QueryVectors(joint, {} if native is None else {media.modality: native})
-
-
-def _has_native(embedded: Sequence[Embedded]) -> bool:
-    return all(part.native is not None for part in embedded)
+def _of_media(modality: Modality, pieces: Sequence[Embedded]) -> QueryVectors:
+    """A medium of several pieces asks by their mean."""
+    native = [piece.native for piece in pieces if piece.native is not None]
+    return QueryVectors(
+        _mean([piece.joint for piece in pieces]), {modality: _mean(native)} if native else {}
+    )
 
 
 def _of_item(item_id: str, collection: Collection | None) -> QueryVectors:
@@ -122,8 +169,8 @@ def _given(value: object, batcher: Batcher) -> Floats:
     return np.asarray(unit[0], np.float32)
 
 
-def _mean(vectors: Sequence[Floats | None]) -> Floats:
-    stacked = np.stack([vector for vector in vectors if vector is not None])
+def _mean(vectors: Sequence[Floats]) -> Floats:
+    stacked = np.stack(vectors)
     if len(stacked) == 1:
         return np.asarray(stacked[0], np.float32)  # bit for bit what is stored
     unit: Floats = normalise(stacked.mean(axis=0, keepdims=True))[0]

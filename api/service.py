@@ -17,7 +17,7 @@ import numpy as np
 from api.blobs import Blobs
 from api.config import Settings
 from api.originals import media_file, preview, take_in
-from api.query import embed_terms
+from api.query import answer, embed_queries
 from api.requests import (
     MAX_K,
     CollectionSummary,
@@ -42,13 +42,14 @@ from embed.errors import (
     NotFound,
     SpaceMismatch,
 )
-from embed.types import Floats, Item, Modality
+from embed.types import Item, Modality
 from index.catalog import Catalog
 from index.collection import Collection
 from index.ingest import Progress, ingest
 from index.types import Failure, IngestReport
 
 DEFAULT_SPACE = "builtin"
+EMBEDDED_AT_ONCE = 64  # inputs of one request: what bounds the decoded pictures in memory
 
 
 class Service:
@@ -80,7 +81,11 @@ class Service:
     def embed(self, model: str, inputs: Sequence[Sequence[Term]]) -> Embeddings:
         """One `(D,)` vector per input; an input of several terms is fused into one."""
         batcher = self._towers.get(model)
-        vectors = [embed_terms(terms, batcher, None).joint for terms in inputs]
+        vectors = [
+            query.joint
+            for first in range(0, len(inputs), EMBEDDED_AT_ONCE)
+            for query in embed_queries(inputs[first : first + EMBEDDED_AT_ONCE], batcher, None)
+        ]
         words = [term.value for terms in inputs for term in terms if isinstance(term.value, str)]
         tokens = sum(batcher.embedder.count_tokens(text) for text in words)
         return Embeddings(vectors=np.stack(vectors), prompt_tokens=tokens)
@@ -177,14 +182,7 @@ class Service:
     def add_items(self, collection: str, uploads: Sequence[Upload]) -> list[UploadOutcome]:
         """Stores media handed in from outside. Each upload fails or succeeds on its own."""
         target, batcher = self._open_with_tower(collection)
-        return [self._add(target, batcher, upload) for upload in uploads]
-
-    def _add(self, target: Collection, batcher: Batcher, upload: Upload) -> UploadOutcome:
-        try:
-            item = take_in(upload, target, batcher, self._blobs)
-        except CrossbindError as error:
-            return UploadOutcome(id=upload.id, error=error)
-        return UploadOutcome(id=item.id, modality=item.modality)
+        return take_in(uploads, target, batcher, self._blobs)
 
     def item(self, collection: str, item_id: str) -> Item:
         """Raises NotFound."""
@@ -237,41 +235,22 @@ class Service:
 
     def search(self, request: SearchRequest) -> SearchAnswer:
         """Raises NotFound for an unknown collection, InvalidQuery for one that asks nothing."""
-        if not 1 <= request.k <= MAX_K:
-            raise InvalidQuery(f"k is {request.k}; 1 to {MAX_K} is possible", param="k")
+        return self.search_many([request])[0]
+
+    def search_many(self, requests: Sequence[SearchRequest]) -> list[SearchAnswer]:
+        """Searches of one collection, embedded together. Raises what `search` raises."""
+        for request in requests:
+            if not 1 <= request.k <= MAX_K:
+                raise InvalidQuery(f"k is {request.k}; 1 to {MAX_K} is possible", param="k")
         start = time.perf_counter()
-        collection, batcher = self._open_with_tower(request.collection)
-        query = embed_terms(request.terms, batcher, collection)
-        embedded = time.perf_counter()
-        results = collection.search(
-            query.joint,
-            native=query.native,
-            k=request.k,
-            modalities=request.modalities,
-            exclude=query.exclude,
-        )
-        hits = [
-            hit
-            for hit in results.hits
-            if request.min_score is None or (hit.score or 0.0) >= request.min_score
+        (name,) = {request.collection for request in requests}
+        collection, batcher = self._open_with_tower(name)
+        queries = embed_queries([request.terms for request in requests], batcher, collection)
+        embed_ms = (time.perf_counter() - start) * 1e3
+        return [
+            answer(request, query, collection, embed_ms)
+            for request, query in zip(requests, queries, strict=True)
         ]
-        vectors: dict[str, Floats] = {}
-        if "vector" in request.include:
-            for hit in hits:
-                vectors[hit.item.id] = collection.vector_of_fragment(hit.fragment)
-        end = time.perf_counter()
-        return SearchAnswer(
-            query=request.terms,
-            hits=hits,
-            exact=results.exact,
-            recall_estimate=results.recall_estimate,
-            timings_ms={
-                "embed": (embedded - start) * 1e3,
-                "search": (end - embedded) * 1e3,
-                "total": (end - start) * 1e3,
-            },
-            vectors=vectors,
-        )
 
     # The service itself
 

@@ -24,6 +24,7 @@ def search(
     service: Served, c: str, body: Annotated[SearchBody, Depends(json_body(SearchBody))]
 ) -> JSONResponse:
     answers = [
-        {**service.search(request).to_json(), "next_cursor": None} for request in body.requests(c)
+        {**answer.to_json(), "next_cursor": None}
+        for answer in service.search_many(body.requests(c))
     ]
     return JSONResponse(answers[0] if body.queries is None else {"results": answers})

@@ -186,6 +186,9 @@ class FakeService:
         picture.save(shown, "JPEG")
         return shown.getvalue()
 
+    def search_many(self, requests: Sequence[SearchRequest]) -> list[SearchAnswer]:
+        return [self.search(request) for request in requests]
+
     def search(self, request: SearchRequest) -> SearchAnswer:
         if self.broken is not None:
             raise self.broken
