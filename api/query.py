@@ -1,8 +1,8 @@
 """Terms to a query vector, and the vector to an answer.
 
-One medium, several with weights, minus something: each term's vector is unit length, times its weight, summed, brought back to unit
-length. A single picture or item also asks in the tower's own native space, which tells likenesses
-within one modality apart far better than the joint one.
+One medium, several with weights, minus something: each term's vector is unit length, times its
+weight, summed, brought back to unit length. A single picture or item also asks in the tower's own
+native space, which tells likenesses within one modality apart far better than the joint one.
 """
 
 from __future__ import annotations
