@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 from embed.errors import NotFound, StorageFull
 
 
 class Blobs:
-    """Files under `folder`, named by the sha256 of their bytes."""
+    """Files under `folder`, named by the sha256 of their bytes.
+
+    ownership: to be held from `put` until the item that owns the bytes is committed, and from
+    asking whether any item does until `drop`; else one upload could lose its bytes to the deletion
+    of its twin.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.ownership = threading.Lock()
 
     def put(self, digest: str, data: bytes) -> None:
         """Keeps `data`; on return it is on disk. Raises StorageFull."""

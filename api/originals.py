@@ -60,7 +60,6 @@ def _finish(
     raw, pieces = begun
     try:
         fragments = pieces.fragments()
-        blobs.put(raw.digest, upload.data)  # first, so that no item is ever without its bytes
         entry = Entry(
             modality=raw.modality,
             digest=raw.digest,
@@ -71,7 +70,9 @@ def _finish(
             text=pieces.text,
             metadata=upload.metadata,
         )
-        [item_id] = target.write([entry])
+        with blobs.ownership:
+            blobs.put(raw.digest, upload.data)  # first, so that no item is ever without its bytes
+            [item_id] = target.write([entry])
     except CrossbindError as error:
         return UploadOutcome(id=upload.id, error=error)
     return UploadOutcome(id=item_id, modality=raw.modality)

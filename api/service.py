@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,10 @@ class Service:
     def add_items(self, collection: str, uploads: Sequence[Upload]) -> list[UploadOutcome]:
         """Stores media handed in from outside. Each upload fails or succeeds on its own."""
         target, batcher = self._open_with_tower(collection)
-        return take_in(uploads, target, batcher, self._blobs)
+        replaced = self._upload_digests(target, [upload.id for upload in uploads if upload.id])
+        outcomes = take_in(uploads, target, batcher, self._blobs)
+        self._drop_unused(replaced)
+        return outcomes
 
     def item(self, collection: str, item_id: str) -> Item:
         """Raises NotFound."""
@@ -213,10 +217,10 @@ class Service:
     def delete_item(self, collection: str, item_id: str) -> None:
         """Forgets an item; a file it was indexed from stays where it is. Raises NotFound."""
         target = self._open(collection)
-        item = target.item(item_id)
+        target.item(item_id)
+        uploaded = self._upload_digests(target, [item_id])
         target.delete([item_id])
-        if item.uri is None:
-            self._drop_unused([item.digest])
+        self._drop_unused(uploaded)
 
     def media(self, collection: str, item_id: str) -> MediaFile:
         """The bytes behind an item. Raises NotFound when they are no longer there."""
@@ -226,10 +230,19 @@ class Service:
         """A JPEG of at most `side` pixels on its longer side. Raises UnsupportedModality."""
         return preview(self._open(collection).item(item_id), self._blobs, side=side)
 
+    def _upload_digests(self, target: Collection, ids: Sequence[str]) -> list[str]:
+        digests = []
+        for item_id in ids:
+            with suppress(NotFound):
+                item = target.item(item_id)
+                digests += [item.digest] if item.uri is None else []
+        return digests
+
     def _drop_unused(self, digests: Sequence[str]) -> None:
         for digest in digests:
-            if not self._catalog.holds_upload(digest):
-                self._blobs.drop(digest)
+            with self._blobs.ownership:
+                if not self._catalog.holds_upload(digest):
+                    self._blobs.drop(digest)
 
     # Search
 

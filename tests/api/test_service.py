@@ -313,7 +313,10 @@ def test_one_bad_upload_fails_alone(colourist: Colourist) -> None:
 
 
 def test_an_upload_with_an_id_that_is_there_replaces_it(stocked: Colourist) -> None:
+    before = stocked.service.media("c", "red").path
     stocked.service.add_items("c", [Upload(data=photo(0, 0, 250), id="red", name="blue.png")])
+    assert not before.exists(), "nobody has these bytes any more"
+    assert stocked.service.media("c", "red").path.read_bytes() == photo(0, 0, 250)
     assert stocked.find(words("blue"), modalities=IMAGES, k=1) == ["blue.png"]
     assert stocked.service.collection("c").counts == {Modality.IMAGE: 3, Modality.TEXT: 2}
 
