@@ -13,6 +13,7 @@ from embed.media.image import thumbnail
 from embed.media.read import Raw, open_media
 from embed.media.sniff import HEAD, media_type
 from embed.media.source import shown
+from embed.media.text import title_of
 from embed.types import Item, Modality
 from index.collection import Collection
 from index.pieces import Pieces, cut
@@ -66,7 +67,7 @@ def _finish(
             fragments=fragments,
             id=upload.id,
             record=upload.record,
-            title=upload.name,
+            title=upload.name or (title_of(pieces.text) if pieces.text else None),
             text=pieces.text,
             metadata=upload.metadata,
         )

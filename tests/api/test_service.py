@@ -321,6 +321,11 @@ def test_an_upload_with_an_id_that_is_there_replaces_it(stocked: Colourist) -> N
     assert stocked.service.collection("c").counts == {Modality.IMAGE: 3, Modality.TEXT: 2}
 
 
+def test_a_text_without_a_name_is_called_by_its_first_line(colourist: Colourist) -> None:
+    colourist.service.add_items("c", [Upload(data=b"# red things\nred red", id="notes")])
+    assert colourist.service.item("c", "notes").title == "red things"
+
+
 def test_a_full_queue_stores_nothing_and_says_try_again(colourist: Colourist) -> None:
     service, tower = colourist.service, colourist.tower
     tower.gate.clear()
