@@ -39,16 +39,28 @@ def run(
 ) -> int:
     """Runs the command that was asked for and returns its exit code."""
     make_service = make_service or Service
-    logging.basicConfig(
-        level=logging.INFO if arguments.verbose else logging.ERROR,
-        format="%(levelname)s %(name)s: %(message)s",
-    )
+    _log_to_stderr(verbose=arguments.verbose, quiet=arguments.quiet)
     settings = load_settings(arguments.home)
     people = None if arguments.json else _terminal(arguments)
     if arguments.command == "serve":
         return _serve(arguments, settings, make_service)
     with closing(make_service(settings)) as service:
         return _COMMANDS[arguments.command](arguments, service, people)
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever stderr is at the moment: a progress bar puts itself in between."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+def _log_to_stderr(*, verbose: bool, quiet: bool) -> None:
+    form = "%(levelname)s %(name)s: %(message)s" if verbose else "crossbind: %(message)s"
+    level = logging.INFO if verbose else logging.ERROR
+    logging.basicConfig(level=level, format=form, handlers=[_Stderr()])
+    if not quiet:  # what takes long is told: networks that are prepared once
+        logging.getLogger("embed").setLevel(logging.INFO)
 
 
 def _terminal(arguments: argparse.Namespace) -> Terminal:
