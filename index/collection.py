@@ -274,7 +274,8 @@ class Collection:
     ) -> tuple[list[Item], str | None]:
         """A page of items, oldest first, and the cursor of the next one; None at the end.
 
-        Raises BadInput for a bad limit or cursor.
+        Of long texts only the beginning; `item` has all of it. Raises BadInput for a bad limit or
+        cursor.
         """
         return self._contents.items(limit=limit, cursor=cursor, modality=modality)
 

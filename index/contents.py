@@ -148,7 +148,8 @@ class Contents:
     ) -> tuple[list[Item], str | None]:
         """A page of items, oldest first, and the cursor of the next one; None at the end.
 
-        Raises BadInput for a limit outside 1 to 1,000, or a cursor that is none of ours.
+        Of long texts only the beginning (`rows.PAGE_TEXT` characters). Raises BadInput for a limit
+        outside 1 to 1,000, or a cursor that is none of ours.
         """
         if not 1 <= limit <= _PAGE:
             raise BadInput(f"limit is {limit}; it must be 1 to {_PAGE}", param="limit")
@@ -159,7 +160,7 @@ class Contents:
             values.append(modality.value)
         with self._database.reading() as connection:
             found = connection.execute(
-                f"SELECT i.id, {rows.ITEM_COLUMNS} FROM items i"  # noqa: S608 - our own columns
+                f"SELECT i.id, {rows.PAGE_COLUMNS} FROM items i"  # noqa: S608 - our own columns
                 f" JOIN records r ON r.id = i.record WHERE {where} ORDER BY i.id LIMIT ?",
                 [*values, limit + 1],
             ).fetchall()

@@ -31,6 +31,8 @@ from embed.types import (
 from index.types import CollectionInfo, Entry, FileStamp, FileState
 
 ITEM_COLUMNS = "i.key, r.key, i.modality, i.uri, i.digest, i.title, i.text, i.origin, i.metadata"
+PAGE_TEXT = 1000  # characters of a text in a list, where a thousand long ones would be gigabytes
+PAGE_COLUMNS = ITEM_COLUMNS.replace("i.text", f"substr(i.text, 1, {PAGE_TEXT})")
 
 Row = tuple[Any, ...]
 

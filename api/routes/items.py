@@ -57,7 +57,9 @@ def _outcome_to_json(outcome: UploadOutcome) -> dict[str, Any]:
     }
 
 
-@router.get("", summary="A page of items, oldest first", response_model=ItemList)
+@router.get(
+    "", summary="A page of items, oldest first; of texts the start", response_model=ItemList
+)
 def list_items(service: Served, c: str, page: Annotated[ItemsPage, Query()]) -> JSONResponse:
     items, cursor = service.items(c, limit=page.limit, cursor=page.cursor, modality=page.modality)
     data = [item_to_json(item, c) for item in items]

@@ -152,6 +152,14 @@ def test_texts_and_pictures_are_found_again(library: Library) -> None:
     assert hit.score == pytest.approx(1, abs=1e-6)
 
 
+def test_a_list_of_items_shows_how_long_texts_begin(library: Library) -> None:
+    library.write("long.txt", "x" * 5000)
+    library.ingest()
+    [item] = library.collection.items()[0]
+    assert item.text == "x" * 1000
+    assert library.collection.item(item.id).text == "x" * 5000
+
+
 def test_a_second_run_opens_nothing(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     library.write("a.txt", "alpha")
     library.photo("p.png", 1)
