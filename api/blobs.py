@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from embed.errors import NotFound, StorageFull
@@ -13,14 +14,15 @@ from embed.errors import NotFound, StorageFull
 class Blobs:
     """Files under `folder`, named by the sha256 of their bytes.
 
-    ownership: to be held from `put` until the item that owns the bytes is committed, and from
-    asking whether any item does until `drop`; else one upload could lose its bytes to the deletion
-    of its twin.
+    owned: whether any item has the bytes of a digest. ownership: to be held from `put` until the
+    item that owns the bytes is committed; else one upload could lose its bytes to the deletion of
+    its twin.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, owned: Callable[[str], bool]) -> None:
         self._folder = folder
-        self.ownership = threading.Lock()
+        self._owned = owned
+        self.ownership = threading.RLock()
 
     def put(self, digest: str, data: bytes) -> None:
         """Keeps `data`; on return it is on disk. Raises StorageFull."""
@@ -53,9 +55,12 @@ class Blobs:
             raise NotFound(f"the bytes of {digest} are gone from {self._folder}; upload them again")
         return path
 
-    def drop(self, digest: str) -> None:
-        """Forgets the bytes; not there is fine."""
-        self._path(digest).unlink(missing_ok=True)
+    def drop_unowned(self, digests: Iterable[str]) -> None:
+        """Forgets bytes that no item has any more."""
+        for digest in digests:
+            with self.ownership:
+                if not self._owned(digest):
+                    self._path(digest).unlink(missing_ok=True)
 
     def _path(self, digest: str) -> Path:
         return self._folder / digest[:2] / digest

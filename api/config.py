@@ -47,7 +47,7 @@ def load_settings(home: Path | None = None, environ: Mapping[str, str] | None = 
         home=home.expanduser().absolute(),
         cache=cache.expanduser().absolute(),
         threads=_positive(env, "CROSSBIND_THREADS", available_cores()),
-        api_keys=_words(env, "CROSSBIND_API_KEY"),
+        api_keys=_ascii(env, "CROSSBIND_API_KEY"),
         allowed_hosts=_words(env, "CROSSBIND_ALLOWED_HOSTS"),
         max_upload_bytes=_positive(env, "CROSSBIND_MAX_UPLOAD_MIB", 64) * MIB,
     )
@@ -76,6 +76,12 @@ def own_threads(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
+
+
+def _ascii(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    if not env.get(name, "").isascii():
+        raise BadInput(f"{name} holds other than ASCII letters; HTTP headers carry no others")
+    return _words(env, name)
 
 
 def _positive(env: Mapping[str, str], name: str, default: int) -> int:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from api.blobs import Blobs
 from api.requests import MediaFile, Upload, UploadOutcome
 from embed.batcher import Batcher
-from embed.errors import CrossbindError, NotFound, Overloaded, UnsupportedModality
+from embed.errors import (
+    CrossbindError,
+    Forbidden,
+    NotFound,
+    Overloaded,
+    UnsupportedMedia,
+    UnsupportedModality,
+)
 from embed.media.image import thumbnail
 from embed.media.read import Raw, open_media
 from embed.media.sniff import HEAD, media_type
-from embed.media.source import shown
+from embed.media.source import open_regular, shown
 from embed.media.text import title_of
 from embed.types import Item, Modality
 from index.collection import Collection
@@ -72,11 +80,22 @@ def _finish(
             metadata=upload.metadata,
         )
         with blobs.ownership:
-            blobs.put(raw.digest, upload.data)  # first, so that no item is ever without its bytes
-            [item_id] = target.write([entry])
+            replaced = [item.digest for item in _known(upload, target)]
+            try:
+                blobs.put(raw.digest, upload.data)  # first: no item is ever without its bytes
+                [item_id] = target.write([entry])
+            finally:
+                blobs.drop_unowned([raw.digest, *replaced])
     except CrossbindError as error:
         return UploadOutcome(id=upload.id, error=error)
     return UploadOutcome(id=item_id, modality=raw.modality)
+
+
+def _known(upload: Upload, target: Collection) -> list[Item]:
+    try:
+        return [target.item(upload.id)] if upload.id else []
+    except NotFound:
+        return []
 
 
 def bytes_of(item: Item, blobs: Blobs) -> Path:
@@ -93,14 +112,17 @@ def media_file(item: Item, blobs: Blobs) -> MediaFile:
     """An item's bytes and their type, told by content. Raises NotFound when they are gone."""
     path = bytes_of(item, blobs)
     try:
-        with path.open("rb") as file:
+        with open_regular(path, shown(path)) as file:
             kind = media_type(file.read(HEAD))
-    except OSError as error:
+            status = os.fstat(file.fileno())
+    except (Forbidden, NotFound, UnsupportedMedia) as error:
         raise NotFound(
-            f"{shown(path)} cannot be read ({error.strerror or error}): it was moved or deleted "
-            "since it was indexed; ingest its folder again"
+            f"{error.message}: it was moved, deleted or replaced since it was indexed; ingest its "
+            "folder again"
         ) from error
-    return MediaFile(path=path, media_type=kind, digest=item.digest)
+    # A file may have changed since it was indexed, and then its digest says nothing of it.
+    version = f"{item.digest[:32]}-{status.st_mtime_ns:x}-{status.st_size:x}"
+    return MediaFile(path=path, media_type=kind, version=version)
 
 
 def preview(item: Item, blobs: Blobs, *, side: int) -> bytes:

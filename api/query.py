@@ -16,13 +16,15 @@ import numpy as np
 
 from api.requests import SearchAnswer, SearchRequest, Term
 from embed.batcher import Batcher, Embedded
-from embed.errors import BadInput, InvalidQuery, InvalidVector
+from embed.errors import BadInput, InvalidQuery, InvalidVector, TooLarge
 from embed.media.read import open_media
 from embed.types import Floats, Media, Modality, check_unit, normalise
 from index.collection import Collection
 from index.types import VectorKind
 
 MEDIA_TERMS = {"image": Modality.IMAGE, "audio": Modality.AUDIO, "video": Modality.VIDEO}
+MAX_WORDS = 32_768  # characters: about a second of embedding
+MAX_WEIGHT = 1e6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,8 +108,12 @@ _Part = Callable[[Sequence[Embedded]], QueryVectors]
 
 def _part(term: Term, batcher: Batcher, collection: Collection | None, media: list[Media]) -> _Part:
     """Adds to `media` what of this term must be embedded."""
-    if not np.isfinite(term.weight) or term.weight == 0:
-        raise InvalidQuery(f"weight is {term.weight}; any number but 0 is fine", param="weight")
+    if not 0 < abs(term.weight) <= MAX_WEIGHT:
+        raise InvalidQuery(
+            f"weight is {term.weight}; any number but 0 from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g} is "
+            "fine",
+            param="weight",
+        )
     if term.kind in ("vector", "item"):
         given = (
             QueryVectors(_given(term.value, batcher))
@@ -125,6 +131,12 @@ def _part(term: Term, batcher: Batcher, collection: Collection | None, media: li
 def _words(value: object) -> Media:
     if not isinstance(value, str) or not value.strip():
         raise InvalidQuery("the words of the query are empty; say what to look for", param="text")
+    if len(value) > MAX_WORDS:
+        raise TooLarge(
+            f"the words of the query are {len(value):,} characters and at most {MAX_WORDS:,} are "
+            "read: ask more briefly, or index the text and search by its item",
+            param="text",
+        )
     return Media(Modality.TEXT, value)
 
 

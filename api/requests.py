@@ -183,11 +183,14 @@ class UploadOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFile:
-    """The bytes behind an item, on disk. media_type is sniffed, never guessed from the name."""
+    """The bytes behind an item, on disk. media_type is sniffed, never guessed from the name.
+
+    version: changes whenever the bytes do.
+    """
 
     path: Path
     media_type: str
-    digest: str
+    version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

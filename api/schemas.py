@@ -270,7 +270,7 @@ class EmbeddingInput(Wire):
 def _as_inputs(value: Any) -> Any:
     inputs = _as_list(value)
     for entry in inputs:
-        if isinstance(entry, int) or (isinstance(entry, list) and all(_is_int(e) for e in entry)):
+        if _is_int(entry) or (isinstance(entry, list) and entry and all(map(_is_int, entry))):
             raise BadInput(
                 "input holds token ids; they mean something only to the tokenizer that made them, "
                 "and spaces here have tokenizers of their own: send the text itself",

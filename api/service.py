@@ -36,6 +36,7 @@ from api.towers import Towers
 from embed import registry
 from embed.batcher import Batcher
 from embed.errors import (
+    Conflict,
     CrossbindError,
     InvalidQuery,
     MissingDependency,
@@ -60,7 +61,7 @@ class Service:
         self.settings = settings
         self._started = time.monotonic()
         self._catalog = Catalog(settings.home / "catalog.db")
-        self._blobs = Blobs(settings.home / "blobs")
+        self._blobs = Blobs(settings.home / "blobs", self._catalog.holds_upload)
         self._towers = Towers(settings)
         self._collections: dict[int, Collection] = {}
         self._lock = threading.Lock()
@@ -130,7 +131,7 @@ class Service:
         self._catalog.delete_collection(name)
         with self._lock:
             self._collections.pop(collection.info.id, None)
-        self._drop_unused(uploads)
+        self._blobs.drop_unowned(uploads)
 
     def failures(self, collection: str) -> list[Failure]:
         """The files of a collection that could not be indexed, and why."""
@@ -163,7 +164,8 @@ class Service:
         try:
             target, batcher = self._open_with_tower(collection)
         except NotFound:
-            self.create_collection(collection, space=space or DEFAULT_SPACE)
+            with suppress(Conflict):  # another ingest was faster
+                self.create_collection(collection, space=space or DEFAULT_SPACE)
             target, batcher = self._open_with_tower(collection)
         if space is not None and space != target.info.space.name:
             raise SpaceMismatch(
@@ -183,10 +185,7 @@ class Service:
     def add_items(self, collection: str, uploads: Sequence[Upload]) -> list[UploadOutcome]:
         """Stores media handed in from outside. Each upload fails or succeeds on its own."""
         target, batcher = self._open_with_tower(collection)
-        replaced = self._upload_digests(target, [upload.id for upload in uploads if upload.id])
-        outcomes = take_in(uploads, target, batcher, self._blobs)
-        self._drop_unused(replaced)
-        return outcomes
+        return take_in(uploads, target, batcher, self._blobs)
 
     def item(self, collection: str, item_id: str) -> Item:
         """Raises NotFound."""
@@ -217,10 +216,9 @@ class Service:
     def delete_item(self, collection: str, item_id: str) -> None:
         """Forgets an item; a file it was indexed from stays where it is. Raises NotFound."""
         target = self._open(collection)
-        target.item(item_id)
-        uploaded = self._upload_digests(target, [item_id])
+        item = target.item(item_id)
         target.delete([item_id])
-        self._drop_unused(uploaded)
+        self._blobs.drop_unowned([item.digest])
 
     def media(self, collection: str, item_id: str) -> MediaFile:
         """The bytes behind an item. Raises NotFound when they are no longer there."""
@@ -229,20 +227,6 @@ class Service:
     def preview(self, collection: str, item_id: str, *, side: int = 320) -> bytes:
         """A JPEG of at most `side` pixels on its longer side. Raises UnsupportedModality."""
         return preview(self._open(collection).item(item_id), self._blobs, side=side)
-
-    def _upload_digests(self, target: Collection, ids: Sequence[str]) -> list[str]:
-        digests = []
-        for item_id in ids:
-            with suppress(NotFound):
-                item = target.item(item_id)
-                digests += [item.digest] if item.uri is None else []
-        return digests
-
-    def _drop_unused(self, digests: Sequence[str]) -> None:
-        for digest in digests:
-            with self._blobs.ownership:
-                if not self._catalog.holds_upload(digest):
-                    self._blobs.drop(digest)
 
     # Search
 

@@ -76,11 +76,13 @@ class Batcher:
     def submit(self, media: Media, *, block: bool = True) -> Future[Embedded]:
         """Queues one medium. Raises Overloaded when the queue is full and `block` is false.
 
+        Those who wait fill only half of the queue, so that a long job leaves room for a question.
         The future carries the tower's own error when it cannot take this medium.
         """
         future: Future[Embedded] = Future()
         with self._changed:
-            while self._pending >= self._max_pending and not self._closed:
+            limit = self._max_pending // 2 if block else self._max_pending
+            while self._pending >= limit and not self._closed:
                 if not block:
                     raise Overloaded(
                         f"{self._pending} media already wait to be embedded, and that is the "

@@ -105,11 +105,10 @@ class Contents:
             row = connection.execute(
                 "SELECT seq FROM partitions WHERE id = ?", (partition.id,)
             ).fetchone()
-            removed: list[tuple[int]] = []
-            if seq > 0:
-                removed = connection.execute(
-                    "SELECT fragment FROM deletions WHERE partition = ? AND seq > ?", after
-                ).fetchall()
+            # From the start too: a first reading that broke off may have left some of them behind.
+            removed = connection.execute(
+                "SELECT fragment FROM deletions WHERE partition = ? AND seq > ?", after
+            ).fetchall()
             added = connection.execute(
                 "SELECT fragment, vector FROM vectors WHERE partition = ? AND seq > ?"
                 " ORDER BY seq, fragment",

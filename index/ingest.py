@@ -24,9 +24,11 @@ from typing import Literal
 from embed.batcher import Batcher
 from embed.errors import (
     CatalogError,
+    Conflict,
     CrossbindError,
     MissingDependency,
     MissingWeights,
+    NotFound,
     StorageFull,
 )
 from embed.media.read import open_media
@@ -124,6 +126,8 @@ class _Ingest:
         self._failures: list[Failure] = []
         self._failed: list[Failure] = []
         self._restamped: dict[str, FileStamp] = {}
+        self._failed_before = {failure.uri for failure in collection.failures()}
+        self._fine: set[str] = set()  # of those, what is in order now
         self._committed = time.monotonic()
         self._ingested = self._unchanged = self._moved = 0
 
@@ -168,7 +172,14 @@ class _Ingest:
             return False
         stamp = state.stamp
         same = (file.size, file.mtime_ns) == (stamp.size, stamp.mtime_ns)
-        return same and file.mtime_ns < stamp.checked_ns - RACY_NS
+        unchanged = same and file.mtime_ns < stamp.checked_ns - RACY_NS
+        if unchanged:
+            self._is_fine(file)
+        return unchanged
+
+    def _is_fine(self, file: FoundFile) -> None:
+        if self._failed_before and file.uri in self._failed_before:
+            self._fine.add(file.uri)
 
     def _index(self, files: Sequence[FoundFile]) -> Iterator[FoundFile]:
         """Yields each file once it is done with, in order."""
@@ -215,16 +226,11 @@ class _Ingest:
                 self._entries.append(prepared.entry())
                 self._ingested += 1
             elif prepared.moved_from is not None:
-                self._collection.move(
-                    prepared.moved_from,
-                    file.uri,
-                    title=shown(file.path.name),
-                    stamp=prepared.stamp,
-                )
-                self._moved += 1
+                self._move(file, prepared.moved_from, prepared)
             else:
                 self._restamped[file.uri] = prepared.stamp
                 self._unchanged += 1
+                self._is_fine(file)
         except FATAL:
             raise
         except CrossbindError as error:
@@ -237,6 +243,16 @@ class _Ingest:
         if due or len(self._entries) + len(self._failures) >= COMMIT_ROWS:
             self._commit()
         return file
+
+    def _move(self, file: FoundFile, home: str, prepared: _Prepared) -> None:
+        try:
+            self._collection.move(home, file.uri, title=shown(file.path.name), stamp=prepared.stamp)
+            self._moved += 1
+        except (Conflict, NotFound):  # another ingest was faster: what it left is written over
+            raw = open_media(file.path, accepts=self._batcher.embedder.modalities)
+            prepared.pieces = cut(raw, self._collection, self._batcher, block=True)
+            self._entries.append(prepared.entry())
+            self._ingested += 1
 
     def _fail(self, failure: Failure) -> None:
         self._failures.append(failure)
@@ -253,9 +269,9 @@ class _Ingest:
         self._committed = time.monotonic()
 
     def _forget_gone(self, walk: Walk, *, prune: bool) -> int:
-        """Files that failed and are gone have nothing to lose; indexed ones go when asked to."""
-        failures = self._collection.failures()
-        forgive = [failure.uri for failure in failures if walk.misses(failure.uri)]
+        """Forgets failures of files that are gone or fine now; indexed files go when asked to."""
+        failures = {failure.uri for failure in self._collection.failures()}
+        forgive = [uri for uri in failures if uri in self._fine or walk.misses(uri)]
         if forgive:
             self._collection.write([], forgive=forgive)
         if not prune:

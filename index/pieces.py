@@ -19,7 +19,7 @@ from index.types import NewFragment
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pieces:
-    """text: of a text, as its spans count it. Vectors of the same bytes are never made twice."""
+    """text: of a text, as its spans count it. Vectors that are stored are not made again."""
 
     text: str | None
     known: list[NewFragment] | None

@@ -15,6 +15,8 @@ from embed.errors import NotFound
 from embed.media.source import shown
 from index.types import Failure
 
+LATEST_NS = 2**63 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
@@ -47,7 +49,8 @@ class Walk:
 
     def __post_init__(self) -> None:
         # Not resolve(): a link is indexed under the name that people know it by.
-        self._roots = sorted({os.path.abspath(path) for path in self.paths})  # noqa: PTH100
+        roots = {os.path.abspath(path) for path in self.paths}  # noqa: PTH100
+        self._roots = sorted(os.sep + root.lstrip(os.sep) for root in roots)
         for root in self._roots:
             if not os.path.lexists(root):
                 raise NotFound(
@@ -56,39 +59,51 @@ class Walk:
 
     def __iter__(self) -> Iterator[FoundFile]:
         for root in self._roots:
-            if Path(root).is_dir():
-                yield from self._folder(root)
+            if os.path.isdir(root):  # noqa: PTH112  it answers where Path.is_dir() raises
+                yield from self._below(root)
             else:
                 yield from self._file(root)
 
     def misses(self, uri: str) -> bool:
-        """Whether a file is gone: it would have been met, had it been there."""
+        """Whether a file is gone: it was looked for where it would be, and is not there.
+
+        One that this walk passed over (hidden, or met under the name of a link) is not gone.
+        """
         path = path_of(uri)
         if path is None or str(path) in self._seen:
+            return False
+        if os.path.lexists(path) and not os.path.isdir(path):  # noqa: PTH112
             return False
         inside = any(_within(str(path), root) for root in self._roots)
         return inside and not any(_within(str(path), blind) for blind in self._blind)
 
-    def _folder(self, folder: str) -> Iterator[FoundFile]:
+    def _below(self, root: str) -> Iterator[FoundFile]:
+        """Depth first, on a stack of our own: folders nest deeper than Python does."""
+        stack = [self._entries(root)]
+        while stack:
+            entry = next(stack[-1], None)
+            if entry is None:
+                stack.pop()
+            elif _is_folder(entry):
+                stack.append(self._entries(entry.path))
+            else:
+                yield from self._file(entry.path)
+
+    def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        """What is in a folder: links last, so that a file is met under its own name first."""
         try:
             status = Path(folder).stat()
             key = (status.st_dev, status.st_ino)
             if key in self._folders:  # a link that leads back, or a folder named twice
-                return
+                return iter(())
             self._folders.add(key)
             with os.scandir(folder) as scan:
-                entries = sorted(scan, key=lambda entry: os.fsencode(entry.name))
+                entries = [entry for entry in scan if not entry.name.startswith(".")]
         except OSError as error:
             self._blind.append(folder)
             self._fail(folder, error)
-            return
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if _is_folder(entry):
-                yield from self._folder(entry.path)
-            else:
-                yield from self._file(entry.path)
+            return iter(())
+        return iter(sorted(entries, key=lambda entry: (entry.is_symlink(), _bytes(entry))))
 
     def _file(self, path: str) -> Iterator[FoundFile]:
         if path in self._seen:
@@ -99,7 +114,8 @@ class Walk:
         except OSError as error:
             self._fail(path, error)
             return
-        yield FoundFile(path, status.st_size, status.st_mtime_ns)
+        # Some file systems give times that SQLite's integers cannot hold.
+        yield FoundFile(path, status.st_size, min(status.st_mtime_ns, LATEST_NS))
 
     def _fail(self, path: str, error: OSError) -> None:
         code = "forbidden" if isinstance(error, PermissionError) else "not_found"
@@ -113,6 +129,10 @@ def path_of(uri: str) -> Path | None:
     if parts.scheme != "file":
         return None
     return Path(os.fsdecode(unquote_to_bytes(parts.path)))
+
+
+def _bytes(entry: os.DirEntry[str]) -> bytes:
+    return os.fsencode(entry.name)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -99,7 +99,7 @@ def delete_item(service: Served, c: str, item_id: str) -> Response:
 )
 def get_media(service: Served, c: str, item_id: str, request: Request) -> Response:
     file = service.media(c, item_id)
-    headers = _headers(f'"{file.digest}"')
+    headers = _headers(f'"{file.version}"')
     if _unchanged(request, headers):
         return Response(status_code=304, headers=headers)
     media_type, disposition = _safe_type(file.media_type)
@@ -120,7 +120,7 @@ def get_media(service: Served, c: str, item_id: str, request: Request) -> Respon
 def get_preview(
     service: Served, c: str, item_id: str, size: Annotated[PreviewSize, Query()], request: Request
 ) -> Response:
-    headers = _headers(f'"{service.item(c, item_id).digest}-{size.side}"')
+    headers = _headers(f'"{service.media(c, item_id).version}-{size.side}"')
     if _unchanged(request, headers):
         return Response(status_code=304, headers=headers)
     jpeg = service.preview(c, item_id, side=size.side)

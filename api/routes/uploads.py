@@ -33,7 +33,7 @@ class _FormMetadata(RootModel[MetadataField | list[MetadataField]]):
 
 async def read_uploads(request: Request) -> Uploads:
     """A dependency: what was sent, in its order. Raises BadInput, Forbidden."""
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         async with request.form(max_files=MAX_BATCH, max_fields=8) as form:
             return await run_in_threadpool(_from_form, form)
     body = await _read_json(request)

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import embed
 from embed.errors import (
-    BackendFailed,
     BadInput,
     MissingDependency,
+    MissingWeights,
     NotFound,
     StorageFull,
     UnsupportedModality,
@@ -129,7 +129,7 @@ class Builtin:
 
         Raises BadInput for an empty or mixed batch, a text without words or pixels of another
         shape; TooLarge for a text over 256 tokens (`fragment` cuts it); UnsupportedModality;
-        MissingWeights, MissingDependency or BackendFailed when a half cannot be loaded.
+        MissingWeights or MissingDependency when a half cannot be loaded.
         """
         modality = _modality_of(batch)
         if modality is Modality.TEXT:
@@ -253,7 +253,7 @@ def _export(half: str, folder: Path) -> None:
         return
     if "No space left on device" in done.stderr:
         raise StorageFull(f"no space left in {folder.parent} to prepare the built-in space")
-    raise BackendFailed(
+    raise MissingWeights(
         f"preparing the {half} half of the built-in space failed with status {done.returncode}: "
         f"{done.stderr.strip()[-2000:]}"
     )

@@ -22,6 +22,7 @@ MAX_TOKENS = 256  # what the model was trained to read, its two special tokens i
 SPECIAL_TOKENS = 2
 CHUNK = 200  # room for a word cut at a chunk's edge to split into more tokens
 OVERLAP = 40
+SLICE = 65_536  # characters tokenised at a time
 TOKENS_PER_RUN = 2048  # bounds the memory of one run
 
 
@@ -36,16 +37,29 @@ class TextTower:
 
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`, special ones included, however long it is."""
-        return len(self._encode(text).ids)
+        return SPECIAL_TOKENS + len(self._offsets(text))
 
     def spans(self, text: str) -> Iterator[CharSpan | None]:
         """The pieces of `text` that get a vector each; None alone where it fits as it is."""
-        encoding = self._encode(text)
-        if len(encoding.ids) <= MAX_TOKENS:
+        offsets = self._offsets(text)
+        if len(offsets) + SPECIAL_TOKENS <= MAX_TOKENS:
             yield None
         else:
-            content = encoding.offsets[1:-1]
-            yield from chunk_spans(content, size=CHUNK, overlap=OVERLAP)
+            yield from chunk_spans(offsets, size=CHUNK, overlap=OVERLAP)
+
+    def _offsets(self, text: str) -> NDArray[np.int64]:
+        """`(N, 2)`: where each token begins and ends, special ones left out.
+
+        Slice by slice, as the tokenizer needs some 300 bytes for each character it is given.
+        """
+        found = [np.empty((0, 2), np.int64)]
+        start = 0
+        while start < len(text):
+            end = _slice_end(text, start)
+            offsets = self._encode(text[start:end]).offsets[1:-1]
+            found.append(np.array(offsets, np.int64).reshape(-1, 2) + start)
+            start = end
+        return np.concatenate(found)
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """`(N, 384)` unit rows; a text's row is bit-identical in every batch.
@@ -88,3 +102,12 @@ class TextTower:
             raise BadInput(
                 f"the text {text[:40]!r} is not valid Unicode: it holds half a surrogate pair"
             ) from error
+
+
+def _slice_end(text: str, start: int) -> int:
+    """At most SLICE characters on, after white space if there is any: words stay whole."""
+    end = start + SLICE
+    if end >= len(text):
+        return len(text)
+    space = max(text.rfind(space, start, end) for space in " \n\t")
+    return end if space < start else space + 1

@@ -46,7 +46,7 @@ def read_source(source: Path | bytes, called: str, limit_of: Callable[[bytes], i
     if isinstance(source, bytes):
         _check_size(len(source), _limit(source[:HEAD], called, limit_of), called)
         return source
-    with _opened(source, called) as file:
+    with open_regular(source, called) as file:
         head = file.read(HEAD)
         limit = _limit(head, called, limit_of)
         _check_size(os.fstat(file.fileno()).st_size, limit, called)
@@ -69,7 +69,11 @@ def _check_size(size: int, limit: int, called: str) -> None:
 
 
 @contextmanager
-def _opened(path: Path, called: str) -> Iterator[BufferedReader]:
+def open_regular(path: Path, called: str) -> Iterator[BufferedReader]:
+    """A regular file, open for reading; anything else is refused without waiting for it.
+
+    Raises UnsupportedMedia, Forbidden, NotFound, NotAvailable.
+    """
     try:
         # Asked before opening, because opening a device may already do something to it, and again
         # after it, because the path may have been given to another file meanwhile.

@@ -10,6 +10,9 @@ import codecs
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from embed.errors import CorruptMedia
 from embed.media.source import read_source, shown
 from embed.types import CharSpan, Media, Modality
@@ -53,7 +56,9 @@ def _characters(data: bytes, called: str) -> str:
         ) from error
 
 
-def chunk_spans(offsets: Sequence[tuple[int, int]], *, size: int, overlap: int) -> list[CharSpan]:
+def chunk_spans(
+    offsets: Sequence[tuple[int, int]] | NDArray[np.int64], *, size: int, overlap: int
+) -> list[CharSpan]:
     """Cuts a text of N tokens into windows of `size` tokens that share `overlap` tokens.
 
     offsets: `[start, end)` characters of each token, ascending, special tokens left out.
@@ -64,13 +69,13 @@ def chunk_spans(offsets: Sequence[tuple[int, int]], *, size: int, overlap: int) 
     """
     if not 0 <= overlap < size:
         raise ValueError(f"overlap {overlap} must be at least 0 and below size {size}")
-    if not offsets:
+    if not len(offsets):
         return []
     last = max(len(offsets) - size, 0)
     starts = [*range(0, last, size - overlap), last]
     stops = [min(start + size, len(offsets)) for start in starts]
     return [
-        CharSpan(offsets[start][0], offsets[stop - 1][1])
+        CharSpan(int(offsets[start][0]), int(offsets[stop - 1][1]))
         for start, stop in zip(starts, stops, strict=True)
     ]
 

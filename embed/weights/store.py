@@ -22,7 +22,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from embed.errors import MissingWeights, NotAvailable, NotFound, StorageFull
+from embed.errors import MissingWeights, NotFound, StorageFull
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def derived(cache: Path, name: str, key: str, build: Callable[[Path], None]) -> 
     It is built aside and renamed into place, its manifest of digests written last, so that a kill
     at any moment leaves either all of it or nothing. Concurrent callers, in any process, build it
     once; a damaged one is built again. A cache that cannot be written serves what it holds.
-    Raises StorageFull, NotAvailable when the cache cannot be written, and whatever `build` raises.
+    Raises StorageFull, MissingWeights when the cache cannot be written, and what `build` raises.
     """
     folder = cache / f"{name}-{key[:12]}"
     if _is_whole(folder):
@@ -180,10 +180,11 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _cache_error(cache: Path, error: OSError) -> NotAvailable:
+def _cache_error(cache: Path, error: OSError) -> StorageFull | MissingWeights:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull(f"no space left in {cache} for files derived from weights: free some")
-    return NotAvailable(
-        f"the cache folder {cache} cannot be written ({error.strerror}): make it writable, or "
+    return MissingWeights(
+        f"weights cannot be prepared: the cache folder {cache} cannot be written "
+        f"({error.strerror}): make it writable, or "
         "name another in CROSSBIND_CACHE"
     )

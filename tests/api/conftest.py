@@ -174,7 +174,7 @@ class FakeService:
         kind = "text/html" if data.startswith(b"<html") else kind
         path = self.settings.home / item.digest
         path.write_bytes(data)
-        return MediaFile(path=path, media_type=kind, digest=item.digest)
+        return MediaFile(path=path, media_type=kind, version=item.digest)
 
     def preview(self, collection: str, item_id: str, *, side: int = 320) -> bytes:
         item = self.item(collection, item_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,11 +24,13 @@ from embed.errors import (
     NotFound,
     Overloaded,
     SpaceMismatch,
+    TooLarge,
     UnsupportedMedia,
     UnsupportedModality,
 )
 from embed.registry import Capabilities, Family
 from embed.types import CharSpan, Media, Modality, Space, Span, Vectors, normalise
+from index.collection import Collection
 
 # Words and colours on three axes: a picture is its mean colour, a text the colours it names.
 AXES = {"red": 0, "green": 1, "blue": 2}
@@ -183,7 +186,7 @@ def test_terms_that_cancel_out_are_refused(stocked: Colourist) -> None:
         stocked.find(words("red"), words("red", -1.0))
 
 
-@pytest.mark.parametrize("weight", [0.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("weight", [0.0, float("nan"), float("inf"), 1e300])
 def test_a_weight_without_meaning_is_refused(stocked: Colourist, weight: float) -> None:
     with pytest.raises(InvalidQuery, match="weight"):
         stocked.find(words("red", weight))
@@ -297,6 +300,25 @@ def test_a_deleted_collection_takes_its_uploads_and_nothing_else(
         service.collection("c")
 
 
+def test_no_bytes_are_left_when_one_request_replaces_its_own_items(colourist: Colourist) -> None:
+    uploads = [Upload(data=data, id="twice") for data in (b"red", b"green", b"blue")]
+    colourist.service.add_items("c", uploads)
+    kept = [path for path in (colourist.home / "blobs").rglob("*") if path.is_file()]
+    assert [path.read_bytes() for path in kept] == [b"blue"]
+
+
+def test_an_upload_that_cannot_be_stored_leaves_no_bytes(
+    colourist: Colourist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> list[str]:
+        raise Conflict("no")
+
+    monkeypatch.setattr(Collection, "write", refuse)
+    [outcome] = colourist.service.add_items("c", [Upload(data=b"red")])
+    assert outcome.error is not None
+    assert not [path for path in (colourist.home / "blobs").rglob("*") if path.is_file()]
+
+
 def test_one_bad_upload_fails_alone(colourist: Colourist) -> None:
     uploads = [
         Upload(data=b"red", id="a"),
@@ -334,7 +356,7 @@ def test_a_full_queue_stores_nothing_and_says_try_again(colourist: Colourist) ->
     for _ in range(2):  # both workers wait at the gate, so the queue stays as it is
         held.append(batcher.submit(Media(Modality.TEXT, "red")))
         assert tower.entered.acquire(timeout=60)
-    held += [batcher.submit(Media(Modality.TEXT, "red")) for _ in range(64)]
+    held += [batcher.submit(Media(Modality.TEXT, "red"), block=False) for _ in range(64)]
     with pytest.raises(Overloaded):
         service.add_items("c", [Upload(data=b"blue"), Upload(data=b"green")])
     with pytest.raises(Overloaded):
@@ -394,8 +416,27 @@ def test_a_file_that_left_is_told_from_one_that_never_was(
     [item] = [item for item in stocked.service.items("c")[0] if item.uri]
     assert item.digest == hashlib.sha256(b"green").hexdigest()
     path.unlink()
-    with pytest.raises(NotFound, match="moved or deleted"):
+    with pytest.raises(NotFound, match="moved, deleted or replaced"):
         stocked.service.media("c", item.id)
+
+
+def test_a_pipe_in_the_place_of_a_file_hangs_nobody(stocked: Colourist, tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("green")
+    stocked.service.ingest([path], collection="c")
+    [item] = [item for item in stocked.service.items("c")[0] if item.uri]
+    before = stocked.service.media("c", item.id).version
+    path.write_text("green!")
+    assert stocked.service.media("c", item.id).version != before
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(NotFound, match=r"named pipe.*replaced"):
+        stocked.service.media("c", item.id)
+
+
+def test_a_question_has_an_end(stocked: Colourist) -> None:
+    with pytest.raises(TooLarge, match="32,768"):
+        stocked.find(words("red " * 9000))
 
 
 def test_models_say_what_they_are(stocked: Colourist) -> None:

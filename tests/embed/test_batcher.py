@@ -104,8 +104,8 @@ def test_waiting_media_share_a_batch_up_to_the_limit_and_one_modality(
     toy: Toy, batcher: Batcher
 ) -> None:
     held = hold(toy, batcher)
-    futures = [batcher.submit(text(f"t{n}")) for n in range(5)]
-    futures += [batcher.submit(Media(Modality.IMAGE, f"i{n}")) for n in range(3)]
+    futures = [batcher.submit(text(f"t{n}"), block=False) for n in range(5)]
+    futures += [batcher.submit(Media(Modality.IMAGE, f"i{n}"), block=False) for n in range(3)]
     toy.gate.set()
     for future in held + futures:
         assert future.result(10).joint.shape == (8,)
@@ -149,7 +149,7 @@ def test_health_stays_bad_while_the_tower_is(toy: Toy, batcher: Batcher) -> None
 
 def test_a_full_queue_pushes_back(toy: Toy, batcher: Batcher) -> None:
     held = hold(toy, batcher)
-    futures = [batcher.submit(text(f"w{n}")) for n in range(8)]
+    futures = [batcher.submit(text(f"w{n}"), block=False) for n in range(8)]
     with pytest.raises(Overloaded, match="try again"):
         batcher.submit(text("one more"), block=False)
     blocked: list[Future[Embedded]] = []
@@ -161,6 +161,23 @@ def test_a_full_queue_pushes_back(toy: Toy, batcher: Batcher) -> None:
     for future in held + futures + blocked:
         future.result(10)
     np.testing.assert_array_equal(blocked[0].result(10).joint, vector("patient"))
+
+
+def test_a_long_job_leaves_room_for_a_question(toy: Toy, batcher: Batcher) -> None:
+    held = hold(toy, batcher)
+    job: list[Future[Embedded]] = []
+    worker = threading.Thread(
+        target=lambda: job.extend(batcher.submit(text(f"w{n}")) for n in range(20))
+    )
+    worker.start()
+    while batcher.health().pending < 4:  # half of the queue, and then it waits
+        worker.join(0.01)
+    question = batcher.submit(text("question"), block=False)
+    toy.gate.set()
+    np.testing.assert_array_equal(question.result(10).joint, vector("question"))
+    worker.join(10)
+    for future in held + job:
+        future.result(10)
 
 
 def test_a_cancelled_caller_costs_nothing(toy: Toy, batcher: Batcher) -> None:

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from embed.batcher import Batcher
-from embed.errors import NotFound, StorageFull
+from embed.errors import MissingWeights, NotFound, StorageFull
 from embed.types import CharSpan, Media, Modality, Space, Span, Vectors, normalise
 from index.catalog import Catalog
 from index.collection import Collection
@@ -250,6 +250,62 @@ def test_pruning_one_folder_leaves_the_others(library: Library, tmp_path: Path) 
     report = ingest([library.folder / "a"], library.collection, library.batcher, prune=True)
     assert report.pruned == 0
     assert library.titles() == ["one.txt", "two.txt"]
+
+
+def test_pruning_spares_what_is_there_under_another_name(library: Library) -> None:
+    library.write("real/x.txt", "one")
+    library.write(".hidden/y.txt", "two")
+    library.ingest()
+    hidden = library.folder / ".hidden"
+    ingest([hidden], library.collection, library.batcher)
+    ids = {state.item for state in library.collection.file_states().values()}
+    (library.folder / "aaa").symlink_to(library.folder / "real")
+    assert counts(library.ingest(prune=True)) == (0, 1, 0, 0, 0)
+    assert {state.item for state in library.collection.file_states().values()} == ids
+
+
+def test_a_file_from_the_far_future_is_a_file(library: Library) -> None:
+    path = library.write("a.txt", "later")
+    os.utime(path, (1e10, 1e10))
+    assert counts(library.ingest()) == (1, 0, 0, 0, 0)
+
+
+def test_a_file_that_is_itself_again_is_no_failure(library: Library) -> None:
+    path = library.write("a.txt", "alpha")
+    library.ingest()
+    path.write_bytes(b"\0\1\2")
+    grown(path, 30)
+    assert counts(library.ingest()) == (0, 0, 0, 0, 1)
+    library.write("a.txt", "alpha", age=20)
+    assert counts(library.ingest()) == (0, 1, 0, 0, 0)
+    assert library.collection.failures() == []
+
+
+def test_a_move_that_another_ingest_made_first(library: Library) -> None:
+    old = library.write("a.txt", "alpha")
+    library.ingest()
+    new = library.folder / "b.txt"
+    old.rename(new)
+    late = library.collection.file_states()
+    library.ingest()
+    library.collection.file_states = lambda: late  # type: ignore[method-assign]
+    assert counts(library.ingest())[4] == 0
+    del library.collection.file_states
+    assert library.uris() == {new.as_uri()}
+    assert library.collection.failures() == []
+
+
+def test_weights_that_are_missing_stop_the_run(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(batch: object) -> Vectors:
+        raise MissingWeights("install them")
+
+    library.write("a.txt", "alpha")
+    monkeypatch.setattr(library.toy, "embed", missing)
+    with pytest.raises(MissingWeights):
+        library.ingest()
+    assert library.collection.failures() == []
 
 
 def test_a_corrupted_library_loses_nothing_and_tells_everything(library: Library) -> None:

@@ -91,3 +91,23 @@ def test_an_unreadable_folder_is_reported_and_not_taken_for_empty(
     assert not walk.misses((tmp_path / "shut/b.txt").as_uri()), "we could not look"
     assert not walk.misses((tmp_path.parent / "elsewhere.txt").as_uri())
     assert not walk.misses("https://example.org/a.jpg")
+
+
+def test_folders_nest_deeper_than_python(tmp_path: Path) -> None:
+    depth = 1100
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    bottom = tmp_path.joinpath(*["d"] * depth) / "x.txt"
+    bottom.write_text("deep")
+    assert met(Walk([tmp_path])) == ["x.txt"]
+
+
+def test_two_slashes_are_one(tmp_path: Path) -> None:
+    tree(tmp_path, "a.txt")
+    [file] = Walk([Path(f"/{tmp_path}")])
+    assert file.uri == (tmp_path / "a.txt").as_uri()

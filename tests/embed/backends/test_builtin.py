@@ -16,10 +16,11 @@ import embed
 from embed import registry
 from embed.backends import builtin as module
 from embed.backends.builtin import Builtin
+from embed.backends.builtin_text import SLICE
 from embed.errors import (
-    BackendFailed,
     BadInput,
     MissingDependency,
+    MissingWeights,
     NotFound,
     TooLarge,
     UnsupportedModality,
@@ -225,6 +226,18 @@ def test_a_failed_export_tells_why_and_can_be_tried_again(
     broken.write_text("{")
     monkeypatch.setattr(module.store, "find", lambda name: broken)
     space = Builtin(LoadOptions(cache=tmp_path / "cache", threads=1))
-    with pytest.raises(BackendFailed, match=r"(?s)text half .* status 1: .*JSONDecodeError"):
+    with pytest.raises(MissingWeights, match=r"(?s)text half .* status 1: .*JSONDecodeError"):
         space.embed(texts("a cat"))
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+
+
+def test_a_long_text_is_tokenised_in_slices_as_if_it_were_whole(builtin: Builtin) -> None:
+    rng = np.random.default_rng(0)
+    words = ["zebra", "naïve", "x", "don't", "日本", "walking", "unbelievably", "3.14"]
+    text = " ".join(words[n] for n in rng.integers(0, len(words), 40_000))
+    tower = builtin._text()
+    assert len(text) > 3 * SLICE
+    whole = tower._encode(text).offsets[1:-1]
+    np.testing.assert_array_equal(tower._offsets(text), whole)
+    assert tower.count_tokens(text) == len(whole) + 2
+    assert tower.count_tokens("x" * 3 * SLICE) < 10
