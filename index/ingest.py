@@ -66,6 +66,7 @@ class _Prepared:
 
     file: FoundFile
     stamp: FileStamp
+    title: str | None
     digest: str = ""
     modality: Modality | None = None
     pieces: Pieces | None = None
@@ -80,7 +81,7 @@ class _Prepared:
             digest=self.digest,
             fragments=self.pieces.fragments(),
             uri=self.file.uri,
-            title=shown(self.file.path.name),
+            title=self.title,
             text=self.pieces.text,
             stamp=self.stamp,
         )
@@ -199,7 +200,7 @@ class _Ingest:
         """Read, decode, and hand to the tower. Runs in a worker thread."""
         stamp = FileStamp(size=file.size, mtime_ns=file.mtime_ns, checked_ns=time.time_ns())
         state = self._states.get(file.uri)
-        prepared = _Prepared(file, stamp)
+        prepared = _Prepared(file, stamp, self._title(file, file.uri))
         raw = open_media(file.path, accepts=self._batcher.embedder.modalities)
         prepared.digest, prepared.modality = raw.digest, raw.modality
         if state is None:
@@ -246,13 +247,26 @@ class _Ingest:
 
     def _move(self, file: FoundFile, home: str, prepared: _Prepared) -> None:
         try:
-            self._collection.move(home, file.uri, title=shown(file.path.name), stamp=prepared.stamp)
+            title = self._title(file, home)
+            self._collection.move(home, file.uri, title=title, stamp=prepared.stamp)
             self._moved += 1
         except (Conflict, NotFound):  # another ingest was faster: what it left is written over
             raw = open_media(file.path, accepts=self._batcher.embedder.modalities)
             prepared.pieces = cut(raw, self._collection, self._batcher, block=True)
             self._entries.append(prepared.entry())
             self._ingested += 1
+
+    def _title(self, file: FoundFile, home: str) -> str | None:
+        """Its name, unless a person gave the item that was at `home` another one."""
+        own = shown(file.path.name)
+        state, old = self._states.get(home), path_of(home)
+        if state is None or old is None:
+            return own
+        try:
+            title = self._collection.item(state.item).title
+        except NotFound:
+            return own
+        return own if title == shown(old.name) else title
 
     def _fail(self, failure: Failure) -> None:
         self._failures.append(failure)

@@ -216,6 +216,19 @@ def test_a_moved_file_keeps_its_id_and_costs_no_embedding(library: Library) -> N
     assert library.titles() == ["b.txt"]
 
 
+def test_a_title_that_a_person_gave_stays(library: Library) -> None:
+    old = library.write("a.txt", "alpha")
+    library.ingest()
+    item = library.collection.file_states()[old.as_uri()].item
+    library.collection.update(item, title="My favourite")
+    library.write("a.txt", "alpha and omega", age=30)
+    assert counts(library.ingest()) == (1, 0, 0, 0, 0)
+    assert library.titles() == ["My favourite"]
+    old.rename(library.folder / "b.txt")
+    assert counts(library.ingest()) == (0, 0, 1, 0, 0)
+    assert library.titles() == ["My favourite"]
+
+
 def test_copies_are_all_items_and_share_one_embedding(library: Library) -> None:
     library.photo("a.png", 7)
     library.ingest()
