@@ -94,17 +94,15 @@ def test_an_unreadable_folder_is_reported_and_not_taken_for_empty(
 
 
 def test_folders_nest_deeper_than_python(tmp_path: Path) -> None:
-    depth = 1100
-    here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(depth):
-        os.mkdir("d", dir_fd=here)
-        below = os.open("d", os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = below
-    os.close(here)
-    bottom = tmp_path.joinpath(*["d"] * depth) / "x.txt"
-    bottom.write_text("deep")
+    folders = [tmp_path]
+    for _ in range(1100):
+        folders.append(folders[-1] / "d")
+        folders[-1].mkdir()
+    (folders[-1] / "x.txt").write_text("deep")
     assert met(Walk([tmp_path])) == ["x.txt"]
+    (folders[-1] / "x.txt").unlink()
+    for folder in reversed(folders[1:]):  # pytest's own clean-up is recursive
+        folder.rmdir()
 
 
 def test_two_slashes_are_one(tmp_path: Path) -> None:
