@@ -175,11 +175,11 @@ class _Ingest:
         same = (file.size, file.mtime_ns) == (stamp.size, stamp.mtime_ns)
         unchanged = same and file.mtime_ns < stamp.checked_ns - RACY_NS
         if unchanged:
-            self._is_fine(file)
+            self._note_fine(file)
         return unchanged
 
-    def _is_fine(self, file: FoundFile) -> None:
-        if self._failed_before and file.uri in self._failed_before:
+    def _note_fine(self, file: FoundFile) -> None:
+        if file.uri in self._failed_before:
             self._fine.add(file.uri)
 
     def _index(self, files: Sequence[FoundFile]) -> Iterator[FoundFile]:
@@ -231,7 +231,7 @@ class _Ingest:
             else:
                 self._restamped[file.uri] = prepared.stamp
                 self._unchanged += 1
-                self._is_fine(file)
+                self._note_fine(file)
         except FATAL:
             raise
         except CrossbindError as error:
@@ -284,8 +284,7 @@ class _Ingest:
 
     def _forget_gone(self, walk: Walk, *, prune: bool) -> int:
         """Forgets failures of files that are gone or fine now; indexed files go when asked to."""
-        failures = {failure.uri for failure in self._collection.failures()}
-        forgive = [uri for uri in failures if uri in self._fine or walk.misses(uri)]
+        forgive = [uri for uri in self._failed_before if uri in self._fine or walk.misses(uri)]
         if forgive:
             self._collection.write([], forgive=forgive)
         if not prune:

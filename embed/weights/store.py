@@ -185,6 +185,5 @@ def _cache_error(cache: Path, error: OSError) -> StorageFull | MissingWeights:
         return StorageFull(f"no space left in {cache} for files derived from weights: free some")
     return MissingWeights(
         f"weights cannot be prepared: the cache folder {cache} cannot be written "
-        f"({error.strerror}): make it writable, or "
-        "name another in CROSSBIND_CACHE"
+        f"({error.strerror}): make it writable, or name another in CROSSBIND_CACHE"
     )
