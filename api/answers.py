@@ -49,15 +49,17 @@ class ModelAnswer(Answer):
     object: Literal["model"]
     created: int
     owned_by: str
-    summary: str
-    space_id: str
+    summary: str | None
+    space_id: str | None
     modalities: list[Modality]
-    dim: int
+    dim: int | None
     native_dims: dict[Modality, int]
-    preprocessing: str
-    licence: str
-    source: str
+    precision: str | None
+    preprocessing: str | None
+    licence: str | None
+    source: str | None
     state: Literal["loaded", "ready", "missing"]
+    missing: str | None
 
 
 class ModelList(Answer):
@@ -113,6 +115,8 @@ class UploadResult(Answer):
     id: str | None
     status: Literal["created", "failed"]
     modality: Modality | None
+    items: dict[Modality, str]
+    left_out: dict[Modality, str]
     error: ErrorBody | None = None
 
 

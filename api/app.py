@@ -26,17 +26,24 @@ from embed.errors import CrossbindError
 
 WEB = Path(__file__).parent / "web"
 PAGE = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/app.css": ("app.css", "text/css; charset=utf-8"),
-    "/app.js": ("app.js", "text/javascript; charset=utf-8"),
-    "/key.js": ("key.js", "text/javascript; charset=utf-8"),
-    "/docs": ("docs.html", "text/html; charset=utf-8"),
-    "/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/": "index.html",
+    "/docs": "docs.html",
+    "/icon.svg": "icon.svg",
+    **{f"/{name}.css": f"{name}.css" for name in ("app", "docs")},
+    **{
+        f"/{name}.js": f"{name}.js"
+        for name in ("app", "cards", "detail", "docs", "dom", "key", "media", "take")
+    },
 }
 HEALTH = ("/health/live", "/health/ready")
 
 _BODIES = (CollectionBody, EmbeddingsBody, ItemPatch, ItemsBody, SearchBody)
+_PAGE_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 _PAGE_HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": (
@@ -44,7 +51,7 @@ _PAGE_HEADERS = {
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
     ),
 }
-_SUMMARY = "Put images and texts into one embedding space, and find them in words."
+_SUMMARY = "Put pictures, sounds, films and texts into one space, and find them in words."
 
 
 def create_app(service: Service) -> FastAPI:
@@ -60,8 +67,8 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     for module in (health, models, collections, items, search, embeddings):
         app.include_router(module.router)
-    for path, (name, media_type) in PAGE.items():
-        page = partial(_page, WEB / name, media_type)
+    for path, name in PAGE.items():
+        page = partial(_page, WEB / name)
         app.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
     for kind in (CrossbindError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
@@ -71,8 +78,8 @@ def create_app(service: Service) -> FastAPI:
     return app
 
 
-async def _page(path: Path, media_type: str) -> FileResponse:
-    return FileResponse(path, media_type=media_type, headers=_PAGE_HEADERS)
+async def _page(path: Path) -> FileResponse:
+    return FileResponse(path, media_type=_PAGE_TYPES[path.suffix], headers=_PAGE_HEADERS)
 
 
 async def _answer(request: Request, error: Exception) -> JSONResponse:

@@ -23,11 +23,22 @@ EXAMPLES = {
         'crossbind search "a dog on a beach"',
         "crossbind search --image photo.jpg",
         'crossbind search "at night" --image street.jpg --without "cars" --modality image',
+        "crossbind search --image dog.jpg --audio bark.wav --weights 1,0.5 --modality video",
+        "crossbind search --image beach.jpg --image crowd.jpg --weights 1,-0.5",
         "crossbind search --queries words.txt > answers.jsonl",
     ),
     "serve": ("crossbind serve", "CROSSBIND_API_KEY=secret crossbind serve --host 0.0.0.0"),
-    "models": ("crossbind models", "crossbind models --prepare builtin"),
+    "models": (
+        "crossbind models",
+        "crossbind models open_clip:ViT-B-32/openai",
+        "crossbind models --prepare builtin",
+    ),
     "collections": ("crossbind collections", "crossbind collections delete demo --yes"),
+    "export": (
+        "crossbind export builtin towers/builtin",
+        "crossbind export hf:openai/clip-vit-base-patch32 towers/clip --precision fp16",
+        "crossbind export builtin towers/small --precision int8 --check ~/Pictures",
+    ),
     "demo": ("crossbind --home .crossbind demo",),
 }
 
@@ -54,16 +65,20 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole grammar. Global flags are taken before the command and after it."""
     parser = _Parser(
         prog="crossbind",
-        description="Index pictures and texts into one embedding space, and find them in words.",
+        description="Index pictures, sounds, films and texts into one embedding space, and find "
+        "them in words.",
         epilog=EXIT_CODES,
     )
     _add_globals(parser, home=None, flag=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _ingest(_command(commands, "ingest", "index files and folders; run it again to resume"))
-    _search(_command(commands, "search", "find items by words, pictures, or both"))
+    _search(
+        _command(commands, "search", "find items by words, pictures, sounds, films, or any mix")
+    )
     _serve(_command(commands, "serve", "answer REST, and a page, on this machine"))
-    _models(_command(commands, "models", "list the embedding spaces"))
+    _models(_command(commands, "models", "list the embedding spaces, or describe one"))
     _collections(_command(commands, "collections", "list, show or delete collections"))
+    _export(_command(commands, "export", "write a space as ONNX files, which need no torch"))
     _command(commands, "demo", "index a sample library of real photos and search it")
     return parser
 
@@ -124,8 +139,15 @@ def _search(parser: argparse.ArgumentParser) -> None:
         ("video", "a film to look for, where the space watches"),
     ):
         parser.add_argument(
-            f"--{kind}", type=Path, action="append", default=[], metavar="P", help=text
+            f"--{kind}", action=_Medium, dest="media", default=[], metavar="P", help=text
         )
+    parser.add_argument(
+        "--weights",
+        type=_weights,
+        metavar="W,W",
+        help="how much each part counts: the words first, then the media in their order; "
+        "below 0 is minus (default: 1 each)",
+    )
     parser.add_argument(
         "--without",
         nargs="+",
@@ -149,6 +171,20 @@ def _search(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class _Medium(argparse.Action):
+    """Collects `(kind, path)` over several flags, in the order that they were given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002  the signature is argparse's
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        kind = str(option_string).removeprefix("--")
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), (kind, Path(values))])
+
+
 def _serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host",
@@ -162,9 +198,23 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=_positive, default=1, metavar="N", help="processes; only 1 for now"
     )
+    parser.add_argument(
+        "--space",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a space that clients may name, besides the built-in one and those of collections "
+        "(once for each; or CROSSBIND_SPACES)",
+    )
 
 
 def _models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="a space to describe: what it reads, how, whose it is, what is missing",
+    )
     parser.add_argument(
         "--prepare", metavar="NAME", help="make this space ready now, not at its first use"
     )
@@ -180,6 +230,25 @@ def _collections(parser: argparse.ArgumentParser) -> None:
     delete.add_argument("--yes", action="store_true", help="do not ask")
 
 
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("space", metavar="SPACE", help="of which to export every tower")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="to write; then it is the space onnx:FOLDER"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["fp32", "fp16", "int8"],
+        default="fp32",
+        help="of the weights (default: %(default)s); int8 needs --check",
+    )
+    parser.add_argument(
+        "--check",
+        type=Path,
+        metavar="DIR",
+        help="your own media, to measure which neighbours are lost; below .95 nothing is written",
+    )
+
+
 def _hits(value: str) -> int:
     return _within(value, 1, MAX_HITS)
 
@@ -190,6 +259,15 @@ def _positive(value: str) -> int:
 
 def _port(value: str) -> int:
     return _within(value, 0, 65535)
+
+
+def _weights(value: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{value!r} is not a list of numbers with commas between, such as 1,0.5,-1"
+        ) from None
 
 
 def _within(value: str, low: int, high: int) -> int:

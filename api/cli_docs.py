@@ -69,7 +69,9 @@ def _table(parser: argparse.ArgumentParser, of_globals: bool) -> str:
 
 def _names(action: argparse.Action) -> str:
     metavar = str(action.metavar or action.dest.upper())
-    shown = {"+": f"{metavar}…", "*": f"[{metavar}…]"}.get(str(action.nargs), metavar)
+    shown = {"?": f"[{metavar}]", "+": f"{metavar}…", "*": f"[{metavar}…]"}.get(
+        str(action.nargs), metavar
+    )
     if not action.option_strings:
         return f"`{shown}`"
     flags = ", ".join(action.option_strings)

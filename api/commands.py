@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from api.arguments import UsageError
@@ -19,8 +20,9 @@ from api.config import Settings, load_settings
 from api.errors import OK, SOME_FAILED
 from api.progress import plain_progress
 from api.query_lines import search_lines
-from api.requests import SearchRequest, Term
+from api.requests import ModelSummary, SearchRequest, Term
 from api.service import Service
+from embed import registry
 from embed.types import Modality
 from index.ingest import Progress
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from api.terminal import Terminal
 
 NOTHING_ASKED = (
-    "nothing to look for: give words, a picture, or both, for example\n"
+    "nothing to look for: give words, a picture, a sound, a film, or a mix, for example\n"
     '  crossbind search "a dog on a beach"\n'
     "  crossbind search --image photo.jpg"
 )
@@ -104,7 +106,7 @@ def _search(arguments: argparse.Namespace, service: Service, people: Terminal | 
     terms = _terms(arguments)
     if arguments.queries is not None:
         if terms:
-            raise UsageError("--queries has the queries; leave out the words and pictures")
+            raise UsageError("--queries has the queries; leave out the words and media")
         defaults = _request(arguments, ())
         return search_lines(service, arguments.queries, defaults, print_json)
     if not terms:
@@ -119,11 +121,15 @@ def _search(arguments: argparse.Namespace, service: Service, people: Terminal | 
 
 def _terms(arguments: argparse.Namespace) -> tuple[Term, ...]:
     words = " ".join(arguments.words).strip()
+    parts = [*([("text", words)] if words else []), *arguments.media]
+    weights = arguments.weights or (1.0,) * len(parts)
+    if len(weights) != len(parts):
+        raise UsageError(
+            f"--weights has {len(weights)} numbers for {len(parts)} parts; one each is wanted, the "
+            "words first, then the media in their order"
+        )
     return (
-        *([Term(kind="text", value=words)] if words else []),
-        *(Term(kind="image", value=path) for path in arguments.image),
-        *(Term(kind="audio", value=path) for path in arguments.audio),
-        *(Term(kind="video", value=path) for path in arguments.video),
+        *(Term(kind=k, value=v, weight=w) for (k, v), w in zip(parts, weights, strict=True)),
         *(Term(kind="text", value=" ".join(minus), weight=-1.0) for minus in arguments.without),
     )
 
@@ -154,12 +160,22 @@ def _models(arguments: argparse.Namespace, service: Service, people: Terminal | 
     if name is not None:
         with people.waiting(f"preparing {name}") if people else nullcontext():
             service.warm(name)
-    models = service.models()
+    if arguments.name is not None:
+        _describe(service.model(arguments.name), people)
+        return OK
+    models, forms = service.models(), registry.names()
     if people:
-        people.models(models)
+        people.models(models, forms)
     else:
-        print_json({"models": [model.to_json() for model in models]})
+        print_json({"models": [model.to_json() for model in models], "forms": forms})
     return OK
+
+
+def _describe(model: ModelSummary, people: Terminal | None) -> None:
+    if people:
+        people.model(model)
+    else:
+        print_json(model.to_json())
 
 
 def _collections(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
@@ -219,6 +235,7 @@ def _serve(
     from api import server  # noqa: PLC0415  uvicorn and FastAPI, only to serve
 
     server.check(settings, host=arguments.host, workers=arguments.workers)
+    settings = replace(settings, spaces=(*settings.spaces, *arguments.space))
     with closing(make_service(settings)) as service:
         server.serve(service, arguments.host, arguments.port, announce=_announce(arguments))
     return OK
@@ -234,11 +251,30 @@ def _announce(arguments: argparse.Namespace) -> Callable[[str], None]:
     return announce
 
 
+def _export(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
+    report = service.export(
+        arguments.space, arguments.folder, precision=arguments.precision, check=arguments.check
+    )
+    if not people:
+        print_json(report.to_json())
+        return OK
+    reads = ", ".join(report.modalities)
+    people.note(f"{report.space}: {reads} in {report.precision}, {report.bytes / 1e6:.0f} MB")
+    for modality, gap in report.gaps.items():
+        people.note(f"  {modality}: at most {gap:.1g} from torch in any number of a unit vector")
+    for recall in report.recalls:
+        people.note(f"  recall@10, {recall}")
+    if report.left_out:
+        people.note(f"  left out, as no network is offered: {', '.join(report.left_out)}")
+    return OK
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Service, Terminal | None], int]] = {
     "ingest": _ingest,
     "search": _search,
     "models": _models,
     "collections": _collections,
+    "export": _export,
     "demo": _demo,
 }
 

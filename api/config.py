@@ -17,20 +17,26 @@ from embed.errors import BadInput
 
 MIB = 1 << 20
 
+_SWITCH = {"1": True, "true": True, "yes": True, "": False, "0": False, "false": False, "no": False}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """home: catalog and uploads. cache: files derived from weights, safe to delete.
 
-    threads: cores in use. api_keys: any of them opens the REST door; none means no key is asked.
-    allowed_hosts: Host names answered besides the loopback ones. max_upload_bytes: of a request.
+    threads: cores in use. offline: never ask a hub for weights. api_keys: any of them opens the
+    REST door; none means no key is asked. allowed_hosts: Host names answered besides the loopback
+    ones. spaces: those that clients of REST may name, besides the built-in one and those of
+    collections. max_upload_bytes: of a request.
     """
 
     home: Path
     cache: Path
     threads: int
+    offline: bool = False
     api_keys: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    spaces: tuple[str, ...] = ()
     max_upload_bytes: int = 64 * MIB
 
 
@@ -47,8 +53,10 @@ def load_settings(home: Path | None = None, environ: Mapping[str, str] | None = 
         home=home.expanduser().absolute(),
         cache=cache.expanduser().absolute(),
         threads=_positive(env, "CROSSBIND_THREADS", available_cores()),
+        offline=_switch(env, "CROSSBIND_OFFLINE"),
         api_keys=_ascii(env, "CROSSBIND_API_KEY"),
         allowed_hosts=_words(env, "CROSSBIND_ALLOWED_HOSTS"),
+        spaces=_words(env, "CROSSBIND_SPACES"),
         max_upload_bytes=_positive(env, "CROSSBIND_MAX_UPLOAD_MIB", 64) * MIB,
     )
 
@@ -82,6 +90,13 @@ def _ascii(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     if not env.get(name, "").isascii():
         raise BadInput(f"{name} holds other than ASCII letters; HTTP headers carry no others")
     return _words(env, name)
+
+
+def _switch(env: Mapping[str, str], name: str) -> bool:
+    value = env.get(name, "").strip().lower()
+    if value not in _SWITCH:
+        raise BadInput(f"{name} is {value!r}; 1 (on) or 0 (off) is wanted", param=name)
+    return _SWITCH[value]
 
 
 def _positive(env: Mapping[str, str], name: str, default: int) -> int:

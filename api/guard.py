@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.config import Settings
 from api.errors import MethodNotAllowed, headers_of, status_of, to_json
-from api.schemas import refusal
+from api.refusal import refusal
 from embed.errors import BadInput, CrossbindError, Forbidden, NotFound, TooLarge, Unauthorized
 
 log = logging.getLogger("crossbind.api")
@@ -180,7 +180,8 @@ class Doorkeeper:
     def _too_large(self, size: str) -> TooLarge:
         return TooLarge(
             f"a request may have {self.max_bytes:,} bytes and this one is {size}; send several "
-            "smaller ones, or raise CROSSBIND_MAX_UPLOAD_MIB"
+            "smaller ones, index a big film where it lies (crossbind ingest), or raise "
+            "CROSSBIND_MAX_UPLOAD_MIB"
         )
 
 

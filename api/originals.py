@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
 
 from api.blobs import Blobs
 from api.requests import MediaFile, Upload, UploadOutcome
@@ -15,9 +17,7 @@ from embed.errors import (
     NotFound,
     Overloaded,
     UnsupportedMedia,
-    UnsupportedModality,
 )
-from embed.media.image import thumbnail
 from embed.media.read import Raw, open_media
 from embed.media.sniff import HEAD, media_type
 from embed.media.source import open_regular, shown
@@ -25,7 +25,7 @@ from embed.media.text import title_of
 from embed.types import Item, Modality
 from index.collection import Collection
 from index.pieces import Pieces, cut
-from index.types import Entry
+from index.types import Entry, part_id
 from index.walk import path_of
 
 
@@ -46,49 +46,93 @@ def take_in(
     ]
 
 
+class _Begun(NamedTuple):
+    """An upload that was opened: each part is on its way, or could not be cut."""
+
+    raw: Raw
+    parts: dict[Modality, Pieces | CrossbindError]
+
+
 def _start(
     upload: Upload, target: Collection, batcher: Batcher, *, block: bool
-) -> tuple[Raw, Pieces] | CrossbindError:
+) -> _Begun | CrossbindError:
     try:
         raw = open_media(upload.data, accepts=batcher.embedder.modalities, name=upload.name)
-        return raw, cut(raw, target, batcher, block=block)
-    except Overloaded:
-        raise
     except CrossbindError as error:
         return error
+    begun = _Begun(raw, {})
+    for modality in raw.accepted:
+        try:
+            begun.parts[modality] = cut(raw, modality, target, batcher, block=block)
+        except Overloaded:
+            raise
+        except CrossbindError as error:
+            begun.parts[modality] = error
+        block = True
+    return begun
 
 
 def _finish(
-    upload: Upload,
-    begun: tuple[Raw, Pieces] | CrossbindError,
-    target: Collection,
-    blobs: Blobs,
+    upload: Upload, begun: _Begun | CrossbindError, target: Collection, blobs: Blobs
 ) -> UploadOutcome:
     if isinstance(begun, CrossbindError):
         return UploadOutcome(id=upload.id, error=begun)
-    raw, pieces = begun
+    digest = begun.raw.digest
     try:
-        fragments = pieces.fragments()
-        entry = Entry(
-            modality=raw.modality,
-            digest=raw.digest,
-            fragments=fragments,
-            id=upload.id,
-            record=upload.record,
-            title=upload.name or (title_of(pieces.text) if pieces.text else None),
-            text=pieces.text,
-            metadata=upload.metadata,
-        )
+        entries, left_out = _entries(upload, begun, _known(upload, target))
+        stale = _stale(entries)
         with blobs.ownership:
-            replaced = [item.digest for item in _known(upload, target)]
+            replaced = _known(upload, target)
             try:
-                blobs.put(raw.digest, upload.data)  # first: no item is ever without its bytes
-                [item_id] = target.write([entry])
+                blobs.put(digest, upload.data)  # first: no item is ever without its bytes
+                ids = target.write(entries, remove=stale)
             finally:
-                blobs.drop_unowned([raw.digest, *replaced])
+                blobs.drop_unowned([digest, *(item.digest for item in replaced)])
     except CrossbindError as error:
         return UploadOutcome(id=upload.id, error=error)
-    return UploadOutcome(id=item_id, modality=raw.modality)
+    items = {entry.modality: item for entry, item in zip(entries, ids, strict=True)}
+    return UploadOutcome(id=ids[0], modality=entries[0].modality, items=items, left_out=left_out)
+
+
+def _entries(
+    upload: Upload, begun: _Begun, replaced: Sequence[Item]
+) -> tuple[list[Entry], dict[Modality, str]]:
+    """One for each medium, the main one first, and why the others are not there.
+
+    Raises what befell the main one, or all of them.
+    """
+    main, *_ = begun.parts
+    key = upload.id or uuid4().hex
+    record = upload.record or (replaced[0].record if replaced else key)
+    entries: list[Entry] = []
+    left_out: dict[Modality, str] = {}
+    for modality, pieces in begun.parts.items():
+        try:
+            if isinstance(pieces, CrossbindError):
+                raise pieces
+            entry = Entry(
+                modality=modality,
+                digest=begun.raw.digest,
+                fragments=pieces.fragments(),
+                id=key if modality is main else part_id(key, modality),
+                record=record,
+                title=upload.name or (title_of(pieces.text) if pieces.text else None),
+                text=pieces.text,
+                metadata={**pieces.facts, **upload.metadata},
+            )
+            entries.append(entry)
+        except CrossbindError as error:
+            if modality is main:
+                raise
+            left_out[modality] = error.message
+    return entries, left_out
+
+
+def _stale(entries: Sequence[Entry]) -> list[str]:
+    """Ids that an upload of the same id may have given before, and this one does not."""
+    given = {entry.id for entry in entries}
+    before = {part_id(str(entries[0].id), modality) for modality in Modality}
+    return sorted(before - given)
 
 
 def _known(upload: Upload, target: Collection) -> list[Item]:
@@ -122,11 +166,5 @@ def media_file(item: Item, blobs: Blobs) -> MediaFile:
         ) from error
     # A file may have changed since it was indexed, and then its digest says nothing of it.
     version = f"{item.digest[:32]}-{status.st_mtime_ns:x}-{status.st_size:x}"
-    return MediaFile(path=path, media_type=kind, version=version)
-
-
-def preview(item: Item, blobs: Blobs, *, side: int) -> bytes:
-    """A small JPEG. Raises UnsupportedModality for anything but an image."""
-    if item.modality is not Modality.IMAGE:
-        raise UnsupportedModality(f"only images have a preview; {item.id} is {item.modality}")
-    return thumbnail(bytes_of(item, blobs), side=side)
+    name = item.title if item.uri is None else shown(Path(path.name))
+    return MediaFile(path=path, media_type=kind, version=version, name=name)

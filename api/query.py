@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,11 +48,10 @@ def embed_queries(
     Raises InvalidQuery when there is nothing to ask, BadInput for a medium that is none,
     Overloaded when too many ask already.
     """
-    media: list[Media] = []
-    asked = [[_part(term, batcher, collection, media) for term in terms] for terms in queries]
-    embedded = batcher.embed(media, block=False)
+    line = _Line(batcher)
+    asked = [[_part(term, line, collection) for term in terms] for terms in queries]
     return [
-        _fused(terms, [part(embedded) for part in parts])
+        _fused(terms, [part() for part in parts])
         for terms, parts in zip(queries, asked, strict=True)
     ]
 
@@ -102,12 +102,27 @@ def _fused(terms: Sequence[Term], parts: Sequence[QueryVectors]) -> QueryVectors
     return QueryVectors(joint, native, exclude)
 
 
-# What becomes of a term once all media are embedded.
-_Part = Callable[[Sequence[Embedded]], QueryVectors]
+class _Line:
+    """Where the media of one request wait together: only the first is told that there is no room.
+
+    A long film goes in shot by shot, and is never held whole.
+    """
+
+    def __init__(self, batcher: Batcher) -> None:
+        self.batcher = batcher
+        self._started = False
+
+    def join(self, medium: Media) -> list[Future[Embedded]]:
+        pieces = self.batcher.embedder.fragment(medium)
+        return [self._submit(piece) for _, piece in pieces]
+
+    def _submit(self, piece: Media) -> Future[Embedded]:
+        block, self._started = self._started, True
+        return self.batcher.submit(piece, block=block)
 
 
-def _part(term: Term, batcher: Batcher, collection: Collection | None, media: list[Media]) -> _Part:
-    """Adds to `media` what of this term must be embedded."""
+def _part(term: Term, line: _Line, collection: Collection | None) -> Callable[[], QueryVectors]:
+    """Queues what of this term must be embedded; the result waits for it."""
     if not 0 < abs(term.weight) <= MAX_WEIGHT:
         raise InvalidQuery(
             f"weight is {term.weight}; any number but 0 from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g} is "
@@ -116,16 +131,16 @@ def _part(term: Term, batcher: Batcher, collection: Collection | None, media: li
         )
     if term.kind in ("vector", "item"):
         given = (
-            QueryVectors(_given(term.value, batcher))
+            QueryVectors(_given(term.value, line.batcher))
             if term.kind == "vector"
             else _of_item(str(term.value), collection)
         )
-        return lambda _: given
-    medium = _words(term.value) if term.kind == "text" else _medium(term, batcher)
-    first = len(media)
-    media.extend(piece for _, piece in batcher.embedder.fragment(medium))
-    mine = slice(first, len(media))
-    return lambda embedded: _of_media(medium.modality, embedded[mine])
+        return lambda: given
+    medium = _words(term.value) if term.kind == "text" else _medium(term, line.batcher)
+    waiting = line.join(medium)
+    if not waiting:
+        raise BadInput(f"the query's {term.kind} holds nothing to embed", param=term.kind)
+    return lambda: _of_media(medium.modality, [future.result() for future in waiting])
 
 
 def _words(value: object) -> Media:
@@ -145,12 +160,14 @@ def _medium(term: Term, batcher: Batcher) -> Media:
     embedder = batcher.embedder
     name = f"the {term.kind} of the query" if isinstance(term.value, bytes) else None
     raw = open_media(term.value, accepts=embedder.modalities, name=name)
-    if raw.modality is not MEDIA_TERMS[term.kind]:
+    wanted = MEDIA_TERMS[term.kind]
+    if wanted not in raw.accepted:
+        holds = " and ".join(raw.accepted)
         raise BadInput(
-            f"the query's {term.kind} holds {raw.modality.value}; pass it as {raw.modality.value}",
+            f"the query's {term.kind} holds {holds}; pass it as {raw.accepted[0]}",
             param=term.kind,
         )
-    return raw.decode(image_side=embedder.image_side)
+    return raw.decode(wanted, image_side=embedder.image_side)
 
 
 def _of_media(modality: Modality, pieces: Sequence[Embedded]) -> QueryVectors:

@@ -54,7 +54,8 @@ def parse_line(line: str, defaults: SearchRequest) -> SearchRequest:
 def _parse_json(line: str, defaults: SearchRequest) -> SearchRequest:
     from pydantic import ValidationError  # noqa: PLC0415  plain words do without pydantic
 
-    from api.schemas import SearchBody, refusal  # noqa: PLC0415  as above
+    from api.refusal import refusal  # noqa: PLC0415  as above
+    from api.schemas import SearchBody  # noqa: PLC0415  as above
 
     try:
         body = SearchBody.model_validate_json(line)

@@ -128,28 +128,35 @@ class CollectionSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSummary:
-    """A space that can be asked for by `name`. state: `loaded`, `ready` or `missing` (weights)."""
+    """A space that can be asked for by `name`.
+
+    capabilities: None where even they cannot be told without what is missing. missing: what that
+    is (weights, a package) and how to get it.
+    """
 
     name: str
-    capabilities: Capabilities
+    capabilities: Capabilities | None
     state: Literal["loaded", "ready", "missing"]
+    missing: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        capabilities = self.capabilities
+        known = self.capabilities
         return {
             "id": self.name,
             "object": "model",
             "created": 0,
             "owned_by": "crossbind",
-            "summary": capabilities.summary,
-            "space_id": capabilities.space.id,
-            "modalities": sorted(modality.value for modality in capabilities.modalities),
-            "dim": capabilities.space.dim,
-            "native_dims": {m.value: dim for m, dim in capabilities.native_dims.items()},
-            "preprocessing": capabilities.preprocessing,
-            "licence": capabilities.licence,
-            "source": capabilities.source,
+            "summary": known and known.summary,
+            "space_id": known and known.space.id,
+            "modalities": sorted(m.value for m in known.modalities) if known else [],
+            "dim": known and known.space.dim,
+            "native_dims": {m.value: dim for m, dim in known.native_dims.items()} if known else {},
+            "precision": known and known.space.precision,
+            "preprocessing": known and known.preprocessing,
+            "licence": known and known.licence,
+            "source": known and known.source,
             "state": self.state,
+            "missing": self.missing,
         }
 
 
@@ -174,10 +181,15 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadOutcome:
-    """What became of one upload: `id` when it was stored, `error` when it was not."""
+    """What became of one upload: `id` when it was stored, `error` when it was not.
+
+    items: ids of all that it gave, the main one first. left_out: why another part is not there.
+    """
 
     id: str | None
     modality: Modality | None = None
+    items: Mapping[Modality, str] = field(default_factory=dict)
+    left_out: Mapping[Modality, str] = field(default_factory=dict)
     error: CrossbindError | None = None
 
 
@@ -185,12 +197,13 @@ class UploadOutcome:
 class MediaFile:
     """The bytes behind an item, on disk. media_type is sniffed, never guessed from the name.
 
-    version: changes whenever the bytes do.
+    version: changes whenever the bytes do. name: what to call a copy of them.
     """
 
     path: Path
     media_type: str
     version: str
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ they are: no number is read out of a string, no NaN gets in. Nothing here calls 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -21,9 +21,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from api.errors import InvalidJson, InvalidRequest
 from api.requests import MAX_K, SearchRequest, Term, Upload
-from api.wire import brief, check_metadata, decode_media
+from api.wire import check_metadata, decode_media
 from embed.errors import BadInput, InvalidQuery, InvalidVector
 from embed.types import Modality
 
@@ -50,32 +49,6 @@ class Wire(BaseModel):
                 {"unknown": ", ".join(map(repr, unknown)), "known": ", ".join(cls.model_fields)},
             )
         return data
-
-
-def refusal(errors: Sequence[Mapping[str, Any]]) -> BadInput:
-    """One exception for all that pydantic found: the fields, their values and the choices."""
-    first = errors[0]
-    if first["type"] == "json_invalid":
-        reason = first.get("ctx", {}).get("error", "it cannot be parsed")
-        return InvalidJson(f"the body is not valid JSON: {reason}")
-    told = "; ".join(_tell(error) for error in errors[:3])
-    more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
-    return InvalidRequest(told + more, param=_path(first) or None)
-
-
-def _tell(error: Mapping[str, Any]) -> str:
-    path, message = _path(error), error["msg"].removeprefix("Value error, ")
-    if error["type"] == "unknown_field":
-        return f"{message} (in {path})" if path else message
-    if error["type"] == "missing":
-        return f"{path} is required"
-    if error["type"] == "value_error":
-        return f"{path}: {message}" if path else message
-    return f"{path or 'the body'} is {brief(error['input'])}: {message}"
-
-
-def _path(error: Mapping[str, Any]) -> str:
-    return ".".join(str(step) for step in error["loc"])
 
 
 MetadataField = Annotated[dict[str, Any], AfterValidator(check_metadata)]
@@ -143,12 +116,16 @@ class ItemsPage(Wire):
     limit: int = Field(100, ge=1, le=1000)
     cursor: str | None = Field(None, description="`next_cursor` of the page before.")
     modality: Modality | None = None
+    record: str | None = Field(None, description="Only the items of this record.")
 
 
 class PreviewSize(Wire):
     model_config = ConfigDict(strict=False)
 
     side: int = Field(320, ge=16, le=2048, description="Longest side, in pixels.")
+    at: float | None = Field(
+        None, ge=0, le=1e6, description="Seconds into a film: the frame shown then."
+    )
 
 
 class QueryBody(Wire):

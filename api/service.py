@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from api.blobs import Blobs
 from api.config import Settings
-from api.originals import media_file, preview, take_in
+from api.originals import media_file, take_in
+from api.previews import Previews
 from api.query import answer, embed_queries
 from api.requests import (
     MAX_K,
@@ -39,8 +40,6 @@ from embed.errors import (
     Conflict,
     CrossbindError,
     InvalidQuery,
-    MissingDependency,
-    MissingWeights,
     NotFound,
     SpaceMismatch,
 )
@@ -49,6 +48,9 @@ from index.catalog import Catalog
 from index.collection import Collection
 from index.ingest import Progress, ingest
 from index.types import Failure, IngestReport
+
+if TYPE_CHECKING:  # it loads torch
+    from embed.backends.onnx_runtime.export import ExportReport
 
 DEFAULT_SPACE = "builtin"
 EMBEDDED_AT_ONCE = 64  # inputs of one request: what bounds the decoded pictures in memory
@@ -63,18 +65,24 @@ class Service:
         self._catalog = Catalog(settings.home / "catalog.db")
         self._blobs = Blobs(settings.home / "blobs", self._catalog.holds_upload)
         self._towers = Towers(settings)
+        self._previews = Previews(settings.cache / "previews", at_once=settings.threads)
         self._collections: dict[int, Collection] = {}
         self._lock = threading.Lock()
 
     # Models
 
     def models(self) -> list[ModelSummary]:
-        """Every space that can be asked for by name."""
-        return [self._model(name) for name in registry.names()]
+        """The spaces that need no weights of one's own, and those in use here."""
+        return [self._towers.listed(name) for name in sorted({*self.spaces(), *registry.listed()})]
 
     def model(self, name: str) -> ModelSummary:
-        """One of them. Raises NotFound, naming the choices."""
-        return self._model(name)
+        """Any space, before it is loaded. Raises NotFound, MissingWeights, MissingDependency."""
+        return self._towers.summary(name)
+
+    def spaces(self) -> list[str]:
+        """Those that strangers may name: a name can be a path, or start a download."""
+        used = {info.space.name for info in self._catalog.collections()}
+        return sorted({DEFAULT_SPACE, *self.settings.spaces, *used})
 
     def warm(self, model: str = DEFAULT_SPACE) -> None:
         """Loads a space and its networks now, so that the first caller does not wait."""
@@ -92,15 +100,18 @@ class Service:
         tokens = sum(batcher.embedder.count_tokens(text) for text in words)
         return Embeddings(vectors=np.stack(vectors), prompt_tokens=tokens)
 
-    def _model(self, name: str) -> ModelSummary:
-        capabilities = registry.describe(name)
-        if name in self._towers.loaded():
-            return ModelSummary(name=name, capabilities=capabilities, state="loaded")
-        try:
-            registry.check(name)
-        except (MissingDependency, MissingWeights):
-            return ModelSummary(name=name, capabilities=capabilities, state="missing")
-        return ModelSummary(name=name, capabilities=capabilities, state="ready")
+    def export(
+        self, space: str, folder: Path, *, precision: str = "fp32", check: Path | None = None
+    ) -> ExportReport:
+        """Writes a space as ONNX graphs into `folder`. Raises what `onnx_export` raises."""
+        from embed.backends.onnx_runtime import export as onnx_export  # noqa: PLC0415 (loads torch)
+
+        options = registry.LoadOptions(
+            cache=self.settings.cache,
+            threads=self.settings.threads,
+            offline=self.settings.offline,
+        )
+        return onnx_export.export_space(space, folder, options, precision=precision, check=check)
 
     # Collections
 
@@ -198,9 +209,14 @@ class Service:
         limit: int = 100,
         cursor: str | None = None,
         modality: Modality | None = None,
+        record: str | None = None,
     ) -> tuple[list[Item], str | None]:
-        """A page of items in the order of their coming, and the cursor of the next page."""
-        return self._open(collection).items(limit=limit, cursor=cursor, modality=modality)
+        """A page of items in the order of their coming, and the cursor of the next page.
+
+        record: only its items.
+        """
+        target = self._open(collection)
+        return target.items(limit=limit, cursor=cursor, modality=modality, record=record)
 
     def update_item(
         self,
@@ -224,9 +240,16 @@ class Service:
         """The bytes behind an item. Raises NotFound when they are no longer there."""
         return media_file(self._open(collection).item(item_id), self._blobs)
 
-    def preview(self, collection: str, item_id: str, *, side: int = 320) -> bytes:
-        """A JPEG of at most `side` pixels on its longer side. Raises UnsupportedModality."""
-        return preview(self._open(collection).item(item_id), self._blobs, side=side)
+    def preview(
+        self, collection: str, item_id: str, *, side: int = 320, at: float | None = None
+    ) -> bytes:
+        """A JPEG of at most `side` pixels on its longer side. Raises UnsupportedModality.
+
+        at: seconds into a film.
+        """
+        item = self._open(collection).item(item_id)
+        file = media_file(item, self._blobs)
+        return self._previews.get(file, item.modality, side=side, at=at)
 
     # Search
 

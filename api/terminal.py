@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -19,9 +19,12 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from api import lists
 from api.progress import Rate, plain_progress
 from api.requests import CollectionSummary, ModelSummary, SearchAnswer
+from api.shapes import many, marked, place_in, printable, short
 from embed.media.source import shown
+from embed.types import Modality
 from index.ingest import Progress
 from index.types import Failure, Hit, IngestReport
 from index.walk import path_of
@@ -29,6 +32,12 @@ from index.walk import path_of
 BAR_CELLS = 10
 EXCERPT = 160
 FAILURE_EXAMPLES = 3
+PARTS = {
+    Modality.TEXT: "the words",
+    Modality.IMAGE: "the pictures",
+    Modality.AUDIO: "the sound",
+    Modality.VIDEO: "the film",
+}
 
 
 class _Console(Console):
@@ -69,10 +78,11 @@ class Terminal:
         table = Table(box=None, padding=(0, 1), show_header=False, pad_edge=False)
         table.add_column(justify="right", no_wrap=True)
         table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, min_width=5)
+        table.add_column(no_wrap=True, min_width=7)
         table.add_column(overflow="fold")
         for rank, hit in enumerate(answer.hits, start=1):
-            table.add_row(str(rank), _score(hit), hit.item.modality.value, self._found(hit, places))
+            kind = marked(hit.item.modality)
+            table.add_row(str(rank), _score(hit), kind, self._found(hit, places))
         self.out.print(table)
         self.note(Text(_timings(answer), style="dim"))
 
@@ -86,8 +96,11 @@ class Terminal:
         found.append(printable(name), style="bold")
         if path:
             found.stylize(f"link {item.uri}")
+        where = place_in(hit.span)
+        if where:
+            found.append(f"  {where}", style="cyan")
         if hit.text:
-            found.append("\n" + _short(printable(hit.text), EXCERPT))
+            found.append("\n" + short(printable(hit.text), EXCERPT))
         return found
 
     # Ingest
@@ -133,6 +146,8 @@ class Terminal:
             f"{_files(report.ingested)} indexed into {collection!r} "
             f"in {report.seconds:.1f} s{rate}{rest}"
         )
+        if report.left_out:
+            self.note(Text(_left_out(report.left_out), style="yellow"))
         if not self.quiet:
             self.failures(report.failures)
 
@@ -150,48 +165,28 @@ class Terminal:
 
     # Lists
 
-    def models(self, models: Sequence[ModelSummary]) -> None:
-        """The spaces, what they read, and whether they are ready."""
-        table = _table("name", "state", "reads", "dim", "licence", "about")
-        for model in models:
-            capabilities = model.capabilities
-            reads = ", ".join(sorted(capabilities.modalities))
-            dim = str(capabilities.space.dim)
-            licence, about = capabilities.licence, capabilities.summary
-            table.add_row(model.name, model.state, reads, dim, licence, about)
-        self.out.print(table)
+    def models(self, models: Sequence[ModelSummary], forms: Sequence[str]) -> None:
+        """The spaces, and how those that are not listed are named."""
+        self.out.print(lists.models(models))
+        self.note(Text("\nother spaces are named in one of these forms:", style="dim"))
+        for form in forms:
+            self.note(f"  {form}")
+        self.note(Text("crossbind models NAME describes any of them", style="dim"))
+
+    def model(self, model: ModelSummary) -> None:
+        """One space, in full."""
+        self.out.print(lists.model(model))
 
     def collections(self, collections: Sequence[CollectionSummary]) -> None:
         """One line a collection."""
-        if not collections:
+        if collections:
+            self.out.print(lists.collections(collections))
+        else:
             self.note("no collections yet; make one with: crossbind ingest PATH")
-            return
-        table = _table("name", "space", "index", "items", "failed files", "created")
-        for summary in collections:
-            info = summary.info
-            table.add_row(
-                info.name,
-                info.space.name,
-                info.index,
-                _counts(summary),
-                str(summary.failures),
-                info.created,
-            )
-        self.out.print(table)
 
     def collection(self, summary: CollectionSummary, failures: Sequence[Failure]) -> None:
-        """One collection, its space in full, and the files that failed."""
-        info = summary.info
-        table = Table(box=None, show_header=False, pad_edge=False)
-        for name, value in (
-            ("name", info.name),
-            ("space", f"{info.space.id}, {info.space.dim} dimensions"),
-            ("index", info.index),
-            ("items", _counts(summary)),
-            ("created", info.created),
-        ):
-            table.add_row(Text(name, style="dim"), value)
-        self.out.print(table)
+        """One collection, and the files that failed."""
+        self.out.print(lists.collection(summary))
         self.failures(failures)
 
 
@@ -212,7 +207,7 @@ class _Follower:
         notes += [f"{progress.failed} failed"] if progress.failed else []
         self._bar.update(
             self._task,
-            description=_short(printable(progress.current or "done"), 28),
+            description=short(printable(progress.current or "done"), 28),
             completed=progress.done,
             total=progress.total,
             note=" ".join(notes),
@@ -231,11 +226,6 @@ def _bar(console: Console) -> Bar:
     )
 
 
-def printable(text: str) -> str:
-    """One line that is safe to print: white space becomes a space, what cannot be seen a �."""
-    return "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
-
-
 def _score(hit: Hit) -> Text:
     score = hit.rank_score if hit.score is None else hit.score
     cells = round(BAR_CELLS * min(max(score, 0.0), 1.0))
@@ -244,34 +234,19 @@ def _score(hit: Hit) -> Text:
     )
 
 
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1].rsplit(" ", 1)[0] + "…"
-
-
 def _timings(answer: SearchAnswer) -> str:
     total = answer.timings_ms.get("total", sum(answer.timings_ms.values()))
     stages = [f"{name} {ms:.1f}" for name, ms in answer.timings_ms.items() if name != "total"]
     sure = "exact" if answer.exact else "approximate"
     if answer.recall_estimate is not None and not answer.exact:
         sure += f", recall about {answer.recall_estimate:.2f}"
-    return f"{_many(len(answer.hits), 'hit')} in {total:.1f} ms ({', '.join(stages)}; {sure})"
+    return f"{many(len(answer.hits), 'hit')} in {total:.1f} ms ({', '.join(stages)}; {sure})"
 
 
-def _counts(summary: CollectionSummary) -> str:
-    counts = [f"{count} {modality.value}" for modality, count in sorted(summary.counts.items())]
-    return ", ".join(counts) or "none"
+def _left_out(counts: Mapping[Modality, int]) -> str:
+    parts = [f"{PARTS[modality]} of {_files(count)}" for modality, count in counts.items()]
+    return f"left out, because this space does not embed them: {', '.join(parts)}"
 
 
 def _files(count: int) -> str:
-    return _many(count, "file")
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+    return many(count, "file")

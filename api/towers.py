@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 
 from api.config import Settings
+from api.requests import ModelSummary
 from embed import registry
 from embed.batcher import Batcher
-from embed.errors import SpaceMismatch
+from embed.errors import CrossbindError, MissingDependency, MissingWeights, SpaceMismatch
+from embed.registry import Capabilities
 from embed.types import Space
 
 
@@ -15,23 +17,23 @@ class Towers:
     """Batchers by space name. Safe from many threads; a slow load holds up only its own space."""
 
     def __init__(self, settings: Settings) -> None:
-        self._options = registry.LoadOptions(cache=settings.cache, threads=settings.threads)
-        self._workers = settings.threads
+        self._options = registry.LoadOptions(
+            cache=settings.cache, threads=settings.threads, offline=settings.offline
+        )
         self._loading: dict[str, threading.Lock] = {}
         self._batchers: dict[str, Batcher] = {}
+        self._described: dict[str, Capabilities] = {}
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Batcher:
         """The batcher of space `name`. Raises NotFound, MissingWeights, MissingDependency."""
-        registry.describe(name)
         with self._lock:
             if name in self._batchers:
                 return self._batchers[name]
             loading = self._loading.setdefault(name, threading.Lock())
         with loading:
             if name not in self._batchers:
-                embedder = registry.load(name, self._options)
-                self._batchers[name] = Batcher(embedder, workers=self._workers)
+                self._batchers[name] = Batcher(registry.load(name, self._options))
             return self._batchers[name]
 
     def of(self, space: Space) -> Batcher:
@@ -44,6 +46,41 @@ class Towers:
                 f"{current.id}: ingest into a new collection, or install the version that made it"
             )
         return batcher
+
+    def describe(self, name: str) -> Capabilities:
+        """Without loading it, and once: weights may have to be read for their digest.
+
+        Raises what `registry.describe` raises.
+        """
+        with self._lock:
+            known = self._described.get(name)
+        if known is None:
+            known = registry.describe(name, self._options)
+            with self._lock:
+                self._described[name] = known
+        return known
+
+    def summary(self, name: str) -> ModelSummary:
+        """What a space can do and whether it is ready. Raises what `describe` raises."""
+        capabilities = self.describe(name)
+        if name in self.loaded():
+            return ModelSummary(name=name, capabilities=capabilities, state="loaded")
+        try:
+            registry.check(name, self._options)
+        except (MissingDependency, MissingWeights) as error:
+            return ModelSummary(
+                name=name, capabilities=capabilities, state="missing", missing=error.message
+            )
+        return ModelSummary(name=name, capabilities=capabilities, state="ready")
+
+    def listed(self, name: str) -> ModelSummary:
+        """As `summary`, for lists, which one space that cannot be described must not break."""
+        try:
+            return self.summary(name)
+        except CrossbindError as error:
+            return ModelSummary(
+                name=name, capabilities=None, state="missing", missing=error.message
+            )
 
     def loaded(self) -> dict[str, Batcher]:
         """Those in use now."""

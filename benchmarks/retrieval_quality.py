@@ -4,7 +4,8 @@
 
 The photos are indexed under meaningless names, so that a label can reach the index by no way but
 the picture. Each class is one query; all photos of it are relevant. 95 % intervals are a
-percentile bootstrap over the queries, of which there are few: read them as wide.
+percentile bootstrap over the queries, of which there are few: read them as wide. Then the matrix of
+every modality against every other (`modality_matrix.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from modality_matrix import matrix
 from setting import finish, say
 
 from api.config import load_settings
@@ -56,6 +58,8 @@ def measure(name: str, archive: Path, scratch: Path, limit: int | None) -> dict[
     classes = sorted(set(labels.values()))
     service = Service(load_settings(scratch / "home"))
     try:
+        photos = by_class(scratch / "photos", labels)
+        cross = matrix(service, f"{name}-matrix", photos, scratch / "library")
         report = service.ingest([scratch / "photos"], collection=name)
         say(f"{name}: {report.ingested} photos at {report.items_per_second:.0f}/s")
         relevance = np.array([ranked(service, name, word, labels) for word in classes])
@@ -70,6 +74,7 @@ def measure(name: str, archive: Path, scratch: Path, limit: int | None) -> dict[
     return {
         "photos": len(labels),
         "failed": report.failed,
+        "matrix_ndcg_at_10": cross,
         "p_at_10": round(float(precision.mean()), 4),
         "p_at_10_interval": [round(x, 4) for x in bootstrap_interval(precision)],
         "ndcg_at_10": round(float(ndcg.mean()), 4),
@@ -93,6 +98,14 @@ def unpack_anonymously(archive: Path, folder: Path, limit: int | None) -> dict[s
             (folder / name).write_bytes(bundle.read(member))
             labels[name] = label
     return labels
+
+
+def by_class(folder: Path, labels: dict[str, str]) -> dict[str, list[bytes]]:
+    """The photos of each class, which is called what a person would type."""
+    photos: dict[str, list[bytes]] = {}
+    for name, label in sorted(labels.items()):
+        photos.setdefault(WORDS.get(label, label), []).append((folder / name).read_bytes())
+    return dict(sorted(photos.items()))
 
 
 def _photos(bundle: zipfile.ZipFile, limit: int | None) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Dynamic batching: many callers with one medium each, one tower that likes several at once.
 
-A free worker takes whatever waits, so nobody waits for a batch to fill. The queue is bounded:
+A medium is made ready in its caller's thread, and so while others are in the network. A free
+worker takes whatever waits, so nobody waits for a batch to fill. The queue is bounded:
 callers of a full one either block (an ingest) or are told to come back (a server).
 One bad medium fails its own caller only; a tower that breaks fails the callers it broke for, the
 worker lives on, and `health` says so.
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from embed.errors import BackendFailed, BadInput, CrossbindError, NotAvailable, Overloaded
 from embed.types import Embedder, Floats, Media, Modality
@@ -43,23 +45,21 @@ class BatcherHealth:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     order: int
-    media: Media
+    modality: Modality
+    prepared: Any
     future: Future[Embedded]
 
 
 class Batcher:
-    """Feeds `embedder` from many threads.
+    """Feeds `embedder` from many threads, in batches as it likes them.
 
-    workers: batches in flight at once. max_batch: media per batch at most.
-    max_pending: media that may wait before callers are held back.
+    max_pending: media that may wait before callers are held back; by default four batches.
     """
 
-    def __init__(
-        self, embedder: Embedder, *, workers: int = 1, max_batch: int = 16, max_pending: int = 64
-    ) -> None:
+    def __init__(self, embedder: Embedder, *, max_pending: int | None = None) -> None:
         self.embedder = embedder
-        self._max_batch = max_batch
-        self._max_pending = max_pending
+        workers, self._max_batch = embedder.batching
+        self._max_pending = 4 * self._max_batch if max_pending is None else max_pending
         self._queues: dict[Modality, deque[_Waiting]] = {}
         self._order = 0
         self._pending = 0
@@ -80,18 +80,22 @@ class Batcher:
         The future carries the tower's own error when it cannot take this medium.
         """
         future: Future[Embedded] = Future()
+        if not block:
+            self._refuse_when_full()  # before the work of preparing
+        try:
+            prepared = self.embedder.prepare(media)
+        except Exception as error:  # noqa: BLE001  it is told to the caller, like any other
+            self._broke([_Waiting(0, media.modality, None, future)], error)
+            return future
         with self._changed:
             limit = self._max_pending // 2 if block else self._max_pending
             while self._pending >= limit and not self._closed:
                 if not block:
-                    raise Overloaded(
-                        f"{self._pending} media already wait to be embedded, and that is the "
-                        "limit; try again in a moment"
-                    )
+                    raise self._overloaded()
                 self._changed.wait()
             if self._closed:
                 raise NotAvailable("the embedder was closed; start the service again")
-            waiting = _Waiting(self._order, media, future)
+            waiting = _Waiting(self._order, media.modality, prepared, future)
             self._queues.setdefault(media.modality, deque()).append(waiting)
             self._order += 1
             self._pending += 1
@@ -107,6 +111,17 @@ class Batcher:
             self.submit(media, block=block or number > 0) for number, media in enumerate(batch)
         ]
         return [future.result() for future in futures]
+
+    def _refuse_when_full(self) -> None:
+        with self._changed:
+            if self._pending >= self._max_pending and not self._closed:
+                raise self._overloaded()
+
+    def _overloaded(self) -> Overloaded:
+        return Overloaded(
+            f"{self._pending} media already wait to be embedded, and that is the limit; "
+            "try again in a moment"
+        )
 
     def health(self) -> BatcherHealth:
         with self._changed:
@@ -149,7 +164,8 @@ class Batcher:
 
     def _run(self, batch: list[_Waiting]) -> None:
         try:
-            vectors = self.embedder.embed([waiting.media for waiting in batch])
+            prepared = [waiting.prepared for waiting in batch]
+            vectors = self.embedder.run(batch[0].modality, prepared)
             if len(vectors) != len(batch):
                 raise BackendFailed(f"{len(vectors)} vectors came back for {len(batch)} media")
         except Exception as error:

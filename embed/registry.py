@@ -2,8 +2,9 @@
 
 A name is `family` or `family:detail`, for example `builtin` or `open_clip:ViT-B-32/openai`.
 A family is three import paths, written as `module:attribute` and resolved on first use:
-`describe(detail) -> Capabilities` and `check(detail) -> None` are cheap; the latter raises what
-`load(detail, options) -> Embedder`, which is heavy, would raise for want of weights or packages.
+`describe(detail, options) -> Capabilities` and `check(detail, options) -> None` load no network;
+the latter raises what `load(detail, options) -> Embedder`, which is heavy, would raise for want of
+weights or packages.
 """
 
 from __future__ import annotations
@@ -37,29 +38,47 @@ class LoadOptions:
     """What a loader may need to know of the machine.
 
     cache: folder for files derived from weights. threads: cores this process may use.
+    offline: never ask a hub, use only what is here.
     """
 
     cache: Path
     threads: int
+    offline: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One kind of space. `form` shows how its names are written, for messages and lists."""
+    """One kind of space. `form` shows how its names are written, for messages and lists.
+
+    listed: names of this family that everybody has, or may have.
+    """
 
     form: str
-    describe: str | Callable[[str], Capabilities]
-    check: str | Callable[[str], None]
+    describe: str | Callable[[str, LoadOptions], Capabilities]
+    check: str | Callable[[str, LoadOptions], None]
     load: str | Callable[[str, LoadOptions], Embedder]
+    listed: tuple[str, ...] = ()
+
+
+def _in(package: str, form: str, *listed: str) -> Family:
+    """A family whose three functions are in its package's `space.py`."""
+    path = f"embed.backends.{package}.space"
+    return Family(
+        form=form,
+        describe=f"{path}:describe",
+        check=f"{path}:check",
+        load=f"{path}:load",
+        listed=listed,
+    )
 
 
 _FAMILIES: dict[str, Family] = {
-    "builtin": Family(
-        form="builtin",
-        describe="embed.backends.builtin:describe",
-        check="embed.backends.builtin:check",
-        load="embed.backends.builtin:load",
-    ),
+    "builtin": _in("builtin", "builtin", "builtin"),
+    "open_clip": _in("openclip", "open_clip:ARCHITECTURE/PRETRAINED"),
+    "hf": _in("huggingface", "hf:FOLDER or hf:OWNER/NAME"),
+    "imagebind": _in("imagebind", "imagebind:huge", "imagebind:huge"),
+    "onnx": _in("onnx_runtime", "onnx:FOLDER"),
+    "bind": _in("bind", "bind:MANIFEST.json"),
 }
 
 
@@ -73,17 +92,22 @@ def names() -> list[str]:
     return sorted(family.form for family in _FAMILIES.values())
 
 
-def describe(name: str) -> Capabilities:
+def listed() -> list[str]:
+    """The names that can be asked for without having weights of one's own."""
+    return sorted(name for family in _FAMILIES.values() for name in family.listed)
+
+
+def describe(name: str, options: LoadOptions) -> Capabilities:
     """What the space called `name` can do. Raises NotFound, naming the choices."""
     family, detail = _family(name)
-    capabilities: Capabilities = _resolve(family.describe)(detail)
+    capabilities: Capabilities = _resolve(family.describe)(detail, options)
     return capabilities
 
 
-def check(name: str) -> None:
+def check(name: str, options: LoadOptions) -> None:
     """Raises MissingWeights or MissingDependency when `load` is bound to."""
     family, detail = _family(name)
-    _resolve(family.check)(detail)
+    _resolve(family.check)(detail, options)
 
 
 def load(name: str, options: LoadOptions) -> Embedder:

@@ -53,10 +53,11 @@ Metadata = Mapping[str, Scalar | list[Scalar] | GeoPoint]
 
 
 class CharSpan(NamedTuple):
-    """Characters `[start, end)` of a text."""
+    """Characters `[start, end)` of a text, and the page they stand on where there are pages."""
 
     start: int
     end: int
+    page: int | None = None
 
 
 class TimeSpan(NamedTuple):
@@ -94,7 +95,7 @@ _SPAN_KINDS: dict[str, type[Any]] = {
 def span_to_json(span: Span) -> dict[str, Any]:
     """The wire form: `{"kind": "chars", "start": 0, "end": 9}` and its siblings."""
     kind = next(kind for kind, cls in _SPAN_KINDS.items() if type(span) is cls)
-    return {"kind": kind, **span._asdict()}
+    return {"kind": kind, **{k: v for k, v in span._asdict().items() if v is not None}}
 
 
 def span_from_json(value: Mapping[str, Any]) -> Span:
@@ -104,19 +105,100 @@ def span_from_json(value: Mapping[str, Any]) -> Span:
     return span
 
 
+class Downmix(StrEnum):
+    """How several channels become one."""
+
+    MEAN = "mean"
+    FIRST = "first"
+
+
+@runtime_checkable
+class Sound(Protocol):
+    """A sound that is read piece by piece, never held whole. Not for several threads at once."""
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        ...
+
+    @property
+    def rate(self) -> int:
+        """Samples per second as stored."""
+        ...
+
+    def windows(
+        self, spans: Sequence[TimeSpan], *, rate: int, downmix: Downmix = Downmix.MEAN
+    ) -> Iterator[Floats]:
+        """For each of the ascending spans its samples, `(N,)` float32 in [-1, 1], at `rate`.
+
+        N is `round((end - start) * rate)` but at the end of the sound, where it may be less; never
+        0. Raises CorruptMedia.
+        """
+        ...
+
+
+@runtime_checkable
+class Film(Protocol):
+    """A film that is decoded as a stream, never held whole. Not for several threads at once."""
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        ...
+
+    def shots(
+        self, *, seconds: float, per_second: float, min_side: int
+    ) -> Iterator[tuple[TimeSpan, Pixels]]:
+        """Frames `(T, H, W, 3)`, upright, taken `per_second` times a second, cut into windows.
+
+        A window ends where the picture changes all at once, or after `seconds`; together they
+        cover the film. T is at least 1. Raises CorruptMedia when nothing can be decoded; a broken
+        tail ends the film.
+        """
+        ...
+
+    def frames(self, times: Sequence[float], *, min_side: int) -> Pixels:
+        """`(T, H, W, 3)`: for each of the ascending times the frame shown then. As `shots`."""
+        ...
+
+
+@runtime_checkable
+class Pages(Protocol):
+    """The pages of a document as pictures, drawn one by one."""
+
+    def pictures(self) -> Iterator[tuple[PageSpan, Pixels]]:
+        """Each page, `(H, W, 3)`. Raises CorruptMedia."""
+        ...
+
+
+class Section(NamedTuple):
+    """Characters `[start, end)` of a text that pieces never reach across: a page, a row."""
+
+    start: int
+    end: int
+    page: int | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Media:
     """One decoded medium, ready for a tower.
 
-    data: text as `str`; an image as `(H, W, 3)` uint8 sRGB, upright, no alpha.
+    data: by modality, whole or as a reader of what may be long:
+        text    `str`
+        image   `(H, W, 3)` uint8 sRGB, upright, no alpha; or `Pages`
+        audio   `(N,)` float32 in [-1, 1] at `rate`; or `Sound`
+        video   `(T, H, W, 3)` uint8, frames as an image's, `rate` of them a second; or `Film`
+        depth, thermal, imu   an array as its tower wants it
     rate: samples or frames per second where that has a meaning.
     source: what people call it (a path, a URL), for messages only.
+    sections: of a text; none means that it is one.
     """
 
     modality: Modality
-    data: str | NDArray[Any]
+    data: str | NDArray[Any] | Sound | Film | Pages
     rate: float | None = None
     source: str | None = None
+    sections: tuple[Section, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,11 +300,20 @@ def normalise(vectors: NDArray[Any]) -> Floats:
     return unit
 
 
+class Batching(NamedTuple):
+    """How a tower likes its work: batches at once, and prepared media a batch at most."""
+
+    workers: int = 1
+    max_batch: int = 16
+
+
 @runtime_checkable
 class Embedder(Protocol):
     """A tower, or several, into one space.
 
-    Everything but `embed` is cheap. All methods may be called from several threads at once.
+    `embed` is the one thing it does; `prepare` and `run` are its two halves, apart so that one
+    medium is made ready while another is in the network. All methods may be called from several
+    threads at once.
     """
 
     @property
@@ -230,6 +321,9 @@ class Embedder(Protocol):
 
     @property
     def modalities(self) -> frozenset[Modality]: ...
+
+    @property
+    def batching(self) -> Batching: ...
 
     @property
     def chunker(self) -> str:
@@ -242,7 +336,10 @@ class Embedder(Protocol):
         ...
 
     def fragment(self, media: Media) -> Iterator[tuple[Span | None, Media]]:
-        """Cuts a medium into the pieces that get one vector each; a short one is one piece."""
+        """Cuts a medium into the pieces that get one vector each; a short one is one piece.
+
+        Readers are read as the iterator goes; a piece holds a `str` or an array.
+        """
         ...
 
     def count_tokens(self, text: str) -> int:
@@ -253,9 +350,20 @@ class Embedder(Protocol):
         """Loads what is loaded lazily, so that the first caller does not wait."""
         ...
 
-    def embed(self, batch: Sequence[Media]) -> Vectors:
-        """N media of one modality to N vectors; a medium's vector is the same in every batch.
+    def prepare(self, piece: Media) -> Any:
+        """What `run` takes for this piece: resized pixels, tokens, a spectrogram. Small.
 
-        Raises UnsupportedModality, BadInput for a medium it cannot take, BackendFailed.
+        Raises UnsupportedModality, BadInput for a medium the tower cannot take.
+        """
+        ...
+
+    def run(self, modality: Modality, batch: Sequence[Any]) -> Vectors:
+        """N prepared media of one modality to N vectors. Raises BackendFailed."""
+        ...
+
+    def embed(self, batch: Sequence[Media]) -> Vectors:
+        """N pieces of one modality to N vectors; a piece's vector is the same in every batch.
+
+        Raises what `prepare` and `run` raise.
         """
         ...

@@ -241,7 +241,7 @@ class Collection:
         return ids
 
     def delete(self, ids: Iterable[str]) -> int:
-        """How many of these items there were."""
+        """How many of these items there were. What else their files hold goes with them."""
         with self._contents.writing() as writing:
             return sum([writing.remove(item_id) for item_id in ids])
 
@@ -253,10 +253,15 @@ class Collection:
             writing.update(item_id, metadata=metadata, title=title)
         return self.item(item_id)
 
-    def move(self, uri: str, to: str, *, stamp: FileStamp, title: str | None = None) -> None:
-        """The file of an item has a new place. Raises NotFound, Conflict."""
+    def move(
+        self, uri: str, to: str, *, stamp: FileStamp, renamed: tuple[str, str] | None = None
+    ) -> None:
+        """A file has a new place, with all that it holds. Raises NotFound, Conflict.
+
+        renamed: titles that are the first become the second.
+        """
         with self._contents.writing() as writing:
-            writing.move(uri, to, title=title, stamp=stamp)
+            writing.move(uri, to, renamed=renamed, stamp=stamp)
 
     def restamp(self, stamps: Mapping[str, FileStamp]) -> None:
         """Remembers new stamps, by uri, of files whose content is the same."""
@@ -270,14 +275,19 @@ class Collection:
         return self._contents.item(item_id)
 
     def items(
-        self, *, limit: int = 100, cursor: str | None = None, modality: Modality | None = None
+        self,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        modality: Modality | None = None,
+        record: str | None = None,
     ) -> tuple[list[Item], str | None]:
         """A page of items, oldest first, and the cursor of the next one; None at the end.
 
         Of long texts only the beginning; `item` has all of it. Raises BadInput for a bad limit or
         cursor.
         """
-        return self._contents.items(limit=limit, cursor=cursor, modality=modality)
+        return self._contents.items(limit=limit, cursor=cursor, modality=modality, record=record)
 
     def vectors_of(self, item_id: str, kind: VectorKind = VectorKind.JOINT) -> Floats:
         """`(F, dim)`, one row a fragment; F is 0 when there is none. Raises NotFound."""
@@ -296,16 +306,21 @@ class Collection:
         return self._contents.failures()
 
     def file_states(self) -> dict[str, FileState]:
-        """What is known of every file, by uri."""
+        """What is known of every file, by its uri."""
         return self._contents.file_states()
 
     def upload_digests(self) -> list[str]:
         """Digests of items that have no file of their own."""
         return self._contents.upload_digests()
 
-    def known_fragments(self, digest: str, modality: Modality) -> list[NewFragment] | None:
-        """The same content, cut and embedded before by the same means, in any collection."""
-        return self._contents.known_fragments(digest, modality)
+    def known_fragments(
+        self, digest: str, modality: Modality, text: str | None = None
+    ) -> list[NewFragment] | None:
+        """The same content, cut and embedded before by the same means, in any collection.
+
+        text: what was read of it, where it is one.
+        """
+        return self._contents.known_fragments(digest, modality, text)
 
 
 def _as_batch(query: Floats) -> Floats:

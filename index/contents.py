@@ -143,7 +143,12 @@ class Contents:
         return rows.item_from_row(row)
 
     def items(
-        self, *, limit: int, cursor: str | None, modality: Modality | None
+        self,
+        *,
+        limit: int,
+        cursor: str | None,
+        modality: Modality | None,
+        record: str | None,
     ) -> tuple[list[Item], str | None]:
         """A page of items, oldest first, and the cursor of the next one; None at the end.
 
@@ -157,6 +162,9 @@ class Contents:
         if modality is not None:
             where += " AND i.modality = ?"
             values.append(modality.value)
+        if record is not None:
+            where += " AND i.record = (SELECT id FROM records WHERE collection = ? AND key = ?)"
+            values += [self.info.id, record]
         with self._database.reading() as connection:
             found = connection.execute(
                 f"SELECT i.id, {rows.PAGE_COLUMNS} FROM items i"  # noqa: S608 - our own columns
@@ -212,14 +220,15 @@ class Contents:
         return [Failure(uri=uri, code=code, message=message) for uri, code, message in found]
 
     def file_states(self) -> dict[str, FileState]:
-        """What is known of every file, by uri."""
+        """What is known of every file, by its uri."""
         with self._database.reading() as connection:
             found = connection.execute(
-                "SELECT uri, key, digest, modality, size, mtime_ns, checked_ns FROM items"
-                " WHERE collection = ? AND uri IS NOT NULL",
+                "SELECT i.uri, i.key, r.key, i.modality, i.digest, i.size, i.mtime_ns, i.checked_ns"
+                " FROM items i JOIN records r ON r.id = i.record"
+                " WHERE i.collection = ? AND i.uri IS NOT NULL",
                 (self.info.id,),
             )
-            return {row[0]: rows.file_state_from_row(row[1:]) for row in found}
+            return rows.file_states_from_rows(found)
 
     def upload_digests(self) -> list[str]:
         """Digests of items that have no file of their own."""
@@ -230,8 +239,13 @@ class Contents:
             ).fetchall()
         return [digest for (digest,) in found]
 
-    def known_fragments(self, digest: str, modality: Modality) -> list[NewFragment] | None:
-        """The same content, cut and embedded before by the same means, in any collection."""
+    def known_fragments(
+        self, digest: str, modality: Modality, text: str | None = None
+    ) -> list[NewFragment] | None:
+        """The same content, cut and embedded before by the same means, in any collection.
+
+        text: what was read of it, for the same bytes read as a table or as plain words differ.
+        """
         with self._database.reading() as connection:
             found = connection.execute(
                 "SELECT f.span, j.vector, n.vector FROM fragments f"
@@ -240,8 +254,14 @@ class Contents:
                 " LEFT JOIN vectors n ON n.fragment = f.id AND n.partition != j.partition"
                 " WHERE f.item = (SELECT i.id FROM items i JOIN collections c"
                 "  ON c.id = i.collection WHERE i.digest = ? AND i.modality = ?"
-                "  AND c.space_id = ? AND c.chunker = ? LIMIT 1) ORDER BY f.id",
-                (digest, modality.value, self.info.space.id, self.info.chunker),
+                "  AND i.text IS ? AND c.space_id = ? AND c.chunker = ? LIMIT 1) ORDER BY f.id",
+                (
+                    digest,
+                    modality.value,
+                    rows.storable(text),
+                    self.info.space.id,
+                    self.info.chunker,
+                ),
             ).fetchall()
         return [
             NewFragment(

@@ -11,10 +11,8 @@ It knows no tower and no engine by name.
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,29 +20,16 @@ from pathlib import Path
 from typing import Literal
 
 from embed.batcher import Batcher
-from embed.errors import (
-    CatalogError,
-    Conflict,
-    CrossbindError,
-    MissingDependency,
-    MissingWeights,
-    NotFound,
-    StorageFull,
-)
-from embed.media.read import open_media
+from embed.errors import Conflict, CrossbindError, NotFound
 from embed.media.source import shown
 from embed.types import Modality
 from index.collection import Collection
-from index.pieces import Pieces, cut
-from index.types import Entry, Failure, FileStamp, IngestReport
+from index.intake import Intake, Prepared
+from index.types import FATAL, Entry, Failure, FileStamp, IngestReport, part_uri
 from index.walk import FoundFile, Walk, path_of
 
 COMMIT_ROWS = 256
 COMMIT_SECONDS = 2.0
-# A file changed this close to the moment it was read may change again under the same mtime.
-RACY_NS = 2_000_000_000
-# These are not a file's fault, and the next file would meet them too.
-FATAL = (MissingDependency, MissingWeights, StorageFull, CatalogError)
 
 log = logging.getLogger(__name__)
 
@@ -58,33 +43,6 @@ class Progress:
     total: int
     failed: int
     current: str | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Prepared:
-    """A file on its way. Without `pieces` its content is indexed already, here or elsewhere."""
-
-    file: FoundFile
-    stamp: FileStamp
-    title: str | None
-    digest: str = ""
-    modality: Modality | None = None
-    pieces: Pieces | None = None
-    moved_from: str | None = None
-
-    def entry(self) -> Entry:
-        """Waits for the vectors. Raises what the tower raised."""
-        assert self.modality is not None
-        assert self.pieces is not None
-        return Entry(
-            modality=self.modality,
-            digest=self.digest,
-            fragments=self.pieces.fragments(),
-            uri=self.file.uri,
-            title=self.title,
-            text=self.pieces.text,
-            stamp=self.stamp,
-        )
 
 
 def ingest(
@@ -115,27 +73,25 @@ class _Ingest:
         progress: Callable[[Progress], None],
     ) -> None:
         self._collection = collection
-        self._batcher = batcher
+        self._intake = Intake(collection, batcher)
         self._workers = workers
         self._progress = progress
-        self._states = collection.file_states()
-        self._homes: dict[str, list[str]] = {}
-        for uri, state in self._states.items():
-            self._homes.setdefault(state.digest, []).append(uri)
-        self._moving = threading.Lock()
         self._entries: list[Entry] = []
         self._failures: list[Failure] = []
         self._failed: list[Failure] = []
+        self._stale: list[str] = []
         self._restamped: dict[str, FileStamp] = {}
         self._failed_before = {failure.uri for failure in collection.failures()}
         self._fine: set[str] = set()  # of those, what is in order now
         self._committed = time.monotonic()
         self._ingested = self._unchanged = self._moved = 0
+        self._left_out: Counter[Modality] = Counter()
 
     def run(self, paths: Iterable[Path], *, prune: bool) -> IngestReport:
         start = time.monotonic()
         walk = Walk(paths)
         files = self._list(walk)
+        self._intake.introduce(files)
         for failure in walk.failures:
             self._fail(failure)
         todo = [file for file in files if not self._is_unchanged(file)]
@@ -156,6 +112,7 @@ class _Ingest:
             failed=len(self._failed),
             seconds=time.monotonic() - start,
             failures=self._failed,
+            left_out=dict(sorted(self._left_out.items())),
         )
 
     def _list(self, walk: Walk) -> list[FoundFile]:
@@ -168,12 +125,7 @@ class _Ingest:
         return files
 
     def _is_unchanged(self, file: FoundFile) -> bool:
-        state = self._states.get(file.uri)
-        if state is None or state.stamp is None:
-            return False
-        stamp = state.stamp
-        same = (file.size, file.mtime_ns) == (stamp.size, stamp.mtime_ns)
-        unchanged = same and file.mtime_ns < stamp.checked_ns - RACY_NS
+        unchanged = self._intake.is_unchanged(file)
         if unchanged:
             self._note_fine(file)
         return unchanged
@@ -184,11 +136,11 @@ class _Ingest:
 
     def _index(self, files: Sequence[FoundFile]) -> Iterator[FoundFile]:
         """Yields each file once it is done with, in order."""
-        window: deque[tuple[FoundFile, Future[_Prepared]]] = deque()
+        window: deque[tuple[FoundFile, Future[Prepared]]] = deque()
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
         try:
             for file in files:
-                window.append((file, pool.submit(self._prepare, file)))
+                window.append((file, pool.submit(self._intake.prepare, file)))
                 if len(window) >= 16 * self._workers:
                     yield self._finish(*window.popleft())
             while window:
@@ -196,36 +148,11 @@ class _Ingest:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _prepare(self, file: FoundFile) -> _Prepared:
-        """Read, decode, and hand to the tower. Runs in a worker thread."""
-        stamp = FileStamp(size=file.size, mtime_ns=file.mtime_ns, checked_ns=time.time_ns())
-        state = self._states.get(file.uri)
-        prepared = _Prepared(file, stamp, self._title(file, file.uri))
-        raw = open_media(file.path, accepts=self._batcher.embedder.modalities)
-        prepared.digest, prepared.modality = raw.digest, raw.modality
-        if state is None:
-            prepared.moved_from = self._left_home(raw.digest)
-        known = prepared.moved_from is not None or (state and state.digest == raw.digest)
-        if not known:
-            prepared.pieces = cut(raw, self._collection, self._batcher, block=True)
-        return prepared
-
-    def _left_home(self, digest: str) -> str | None:
-        """The URI of an indexed file with these bytes that is no longer there, claimed once."""
-        with self._moving:
-            for uri in self._homes.get(digest, []):
-                path = path_of(uri)
-                if path is not None and not os.path.lexists(path):
-                    self._homes[digest].remove(uri)
-                    return uri
-        return None
-
-    def _finish(self, file: FoundFile, future: Future[_Prepared]) -> FoundFile:
+    def _finish(self, file: FoundFile, future: Future[Prepared]) -> FoundFile:
         try:
             prepared = future.result()
-            if prepared.pieces is not None:
-                self._entries.append(prepared.entry())
-                self._ingested += 1
+            if prepared.parts:
+                self._take(prepared)
             elif prepared.moved_from is not None:
                 self._move(file, prepared.moved_from, prepared)
             else:
@@ -245,28 +172,29 @@ class _Ingest:
             self._commit()
         return file
 
-    def _move(self, file: FoundFile, home: str, prepared: _Prepared) -> None:
+    def _take(self, prepared: Prepared) -> None:
+        entries, failures = prepared.results()
+        uri = prepared.file.uri
+        places = {uri, *(part_uri(uri, modality) for modality in Modality)}
+        before = places & self._failed_before
+        self._fine |= before - {failure.uri for failure in failures}
+        self._entries += entries
+        self._stale += prepared.stale
+        self._left_out.update(prepared.left_out)
+        self._ingested += bool(entries)
+        for failure in failures:
+            self._fail(failure)
+
+    def _move(self, file: FoundFile, home: str, prepared: Prepared) -> None:
+        old = path_of(home)
+        assert old is not None
+        renamed = (shown(old.name), shown(file.path.name))
         try:
-            title = self._title(file, home)
-            self._collection.move(home, file.uri, title=title, stamp=prepared.stamp)
+            self._collection.move(home, file.uri, renamed=renamed, stamp=prepared.stamp)
             self._moved += 1
         except (Conflict, NotFound):  # another ingest was faster: what it left is written over
-            raw = open_media(file.path, accepts=self._batcher.embedder.modalities)
-            prepared.pieces = cut(raw, self._collection, self._batcher, block=True)
-            self._entries.append(prepared.entry())
-            self._ingested += 1
-
-    def _title(self, file: FoundFile, home: str) -> str | None:
-        """Its name, unless a person gave the item that was at `home` another one."""
-        own = shown(file.path.name)
-        state, old = self._states.get(home), path_of(home)
-        if state is None or old is None:
-            return own
-        try:
-            title = self._collection.item(state.item).title
-        except NotFound:
-            return own
-        return own if title == shown(old.name) else title
+            self._intake.prepare_anew(prepared)
+            self._take(prepared)
 
     def _fail(self, failure: Failure) -> None:
         self._failures.append(failure)
@@ -276,7 +204,8 @@ class _Ingest:
         if self._entries or self._failures:
             entries, self._entries = self._entries, []
             failures, self._failures = self._failures, []
-            self._collection.write(entries, failures=failures)
+            stale, self._stale = self._stale, []
+            self._collection.write(entries, failures=failures, remove=stale)
         if self._restamped:
             restamped, self._restamped = self._restamped, {}
             self._collection.restamp(restamped)
@@ -290,8 +219,9 @@ class _Ingest:
         if not prune:
             return 0
         states = self._collection.file_states()
-        gone = [state.item for uri, state in states.items() if walk.misses(uri)]
-        return self._collection.delete(gone)
+        gone = [state for uri, state in states.items() if walk.misses(uri)]
+        self._collection.delete(item for state in gone for item in state.items.values())
+        return len(gone)
 
     def _report(
         self,

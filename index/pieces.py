@@ -11,17 +11,22 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from embed.batcher import Batcher, Embedded
+from embed.errors import CorruptMedia
 from embed.media.read import Raw
-from embed.types import Modality, Span
+from embed.types import Film, Metadata, Modality, Sound, Span
 from index.collection import Collection
 from index.types import NewFragment
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pieces:
-    """text: of a text, as its spans count it. Vectors that are stored are not made again."""
+    """text: of a text, as its spans count it. facts: what the medium itself says of the item.
+
+    Vectors that are stored are not made again.
+    """
 
     text: str | None
+    facts: Metadata
     known: list[NewFragment] | None
     pending: Sequence[tuple[Span | None, Future[Embedded]]]
 
@@ -33,22 +38,31 @@ class Pieces:
         return [NewFragment(span, vector.joint, vector.native) for span, vector in vectors]
 
 
-def cut(raw: Raw, collection: Collection, batcher: Batcher, *, block: bool) -> Pieces:
-    """Decodes what must be decoded, and queues what must be embedded.
+def cut(
+    raw: Raw, modality: Modality, collection: Collection, batcher: Batcher, *, block: bool
+) -> Pieces:
+    """Decodes what must be decoded of one medium of a file, and queues what must be embedded.
 
     block: wait when the queue is full, rather than raise Overloaded. Once a medium's first piece is
     in, the others wait their turn. Raises CorruptMedia, TooLarge, UnsupportedMedia.
     """
-    known = collection.known_fragments(raw.digest, raw.modality)
-    if known is not None and raw.modality is not Modality.TEXT:
-        return Pieces(None, known, [])
+    if modality is Modality.IMAGE:  # the one that costs something to decode
+        known = collection.known_fragments(raw.digest, modality)
+        if known is not None:
+            return Pieces(None, {}, known, [])
     embedder = batcher.embedder
-    media = raw.decode(image_side=embedder.image_side)
+    media = raw.decode(modality, image_side=embedder.image_side)
     text = media.data if isinstance(media.data, str) else None
+    facts: Metadata = {}
+    if isinstance(media.data, Sound | Film):
+        facts = {"duration": round(media.data.duration, 3)}
+    known = collection.known_fragments(raw.digest, modality, text)
     if known is not None:
-        return Pieces(text, known, [])
+        return Pieces(text, facts, known, [])
     pending = [
         (span, batcher.submit(piece, block=block or number > 0))
         for number, (span, piece) in enumerate(embedder.fragment(media))
     ]
-    return Pieces(text, None, pending)
+    if not pending:
+        raise CorruptMedia(f"{raw.called} holds nothing to embed as {modality}")
+    return Pieces(text, facts, None, pending)

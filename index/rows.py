@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, overload
 
@@ -77,13 +77,16 @@ def fragment_from_row(row: Row) -> Fragment:
     return Fragment(id=row[0], item=item_from_row(row[2:]), span=span_from_text(row[1]))
 
 
-def file_state_from_row(row: Row) -> FileState:
-    """From key, digest, modality, size, mtime_ns, checked_ns."""
-    key, digest, modality, size, mtime_ns, checked_ns = row
-    stamp = None
-    if size is not None:
-        stamp = FileStamp(size=size, mtime_ns=mtime_ns, checked_ns=checked_ns)
-    return FileState(item=key, digest=digest, modality=Modality(modality), stamp=stamp)
+def file_states_from_rows(found: Iterable[Row]) -> dict[str, FileState]:
+    """From uri, key, record key, modality, digest, size, mtime_ns, checked_ns, by file."""
+    files: dict[str, FileState] = {}
+    for uri, key, record, modality, digest, *stamp in found:
+        file = uri.partition("#")[0]
+        state = files.get(file)
+        items = {Modality(modality): key, **(state.items if state else {})}
+        known = None if stamp[0] is None else FileStamp(*stamp)
+        files[file] = FileState(record=record, items=items, digest=digest, stamp=known)
+    return files
 
 
 def stamp_to_columns(stamp: FileStamp | None) -> tuple[int | None, int | None, int | None]:

@@ -5,17 +5,21 @@ This file knows no engine and no database.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from numpy import int64
 from numpy.typing import NDArray
 
+from embed.errors import CatalogError, MissingDependency, MissingWeights, StorageFull
 from embed.types import Floats, Item, Metadata, Modality, Origin, Space, Span
 
 Ids = NDArray[int64]
+
+# These are not a file's fault, and the next file would meet them too.
+FATAL = (MissingDependency, MissingWeights, StorageFull, CatalogError)
 
 
 class VectorKind(StrEnum):
@@ -23,6 +27,16 @@ class VectorKind(StrEnum):
 
     JOINT = "joint"
     NATIVE = "native"
+
+
+def part_uri(uri: str, modality: Modality) -> str:
+    """The uri of what the file at `uri` holds besides its main medium: its sound, its caption."""
+    return f"{uri}#{modality.value}"
+
+
+def part_id(item: str, modality: Modality) -> str:
+    """The id of what the upload `item` holds besides its main medium."""
+    return f"{item}~{modality.value}"
 
 
 class Partition(NamedTuple):
@@ -44,7 +58,7 @@ class CollectionInfo:
     created: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class FileStamp:
     """What tells a changed file from an unchanged one without reading it.
 
@@ -69,6 +83,8 @@ class NewFragment:
 class Entry:
     """An item about to be stored, with its fragments and vectors: one unit of writing.
 
+    uri: of a file, or `part_uri` of what else it holds. title: an item found by its uri keeps its
+    own, which a person may have given it.
     id None: the item that has this `uri` in the collection is replaced, else a new id is made.
     record None: the record of the item replaced, else one of its own.
     metadata None: that of the item replaced, else none.
@@ -89,7 +105,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A file that could not be indexed. `code` is a stable error code."""
+    """A file, or a part of one, that could not be indexed. `code` is a stable error code."""
 
     uri: str
     code: str
@@ -98,11 +114,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileState:
-    """What the catalog knows of a file it has indexed."""
+    """What the catalog knows of a file it has indexed.
 
-    item: str
+    items: what the file gave, one a modality at most.
+    """
+
+    record: str
+    items: Mapping[Modality, str]
     digest: str
-    modality: Modality
     stamp: FileStamp | None
 
 
@@ -171,7 +190,10 @@ class Results:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestReport:
-    """What an ingest did. `unchanged` counts files; the others count files too."""
+    """What an ingest did. All count files, but `left_out`.
+
+    left_out: what the files read in this run hold besides, and the space does not embed.
+    """
 
     ingested: int
     unchanged: int
@@ -180,6 +202,7 @@ class IngestReport:
     failed: int
     seconds: float
     failures: list[Failure]
+    left_out: Mapping[Modality, int] = field(default_factory=dict)
 
     @property
     def items_per_second(self) -> float:
@@ -194,6 +217,7 @@ class IngestReport:
             "failed": self.failed,
             "seconds": round(self.seconds, 3),
             "items_per_second": round(self.items_per_second, 2),
+            "left_out": {modality.value: count for modality, count in self.left_out.items()},
             "failures": [
                 {"uri": f.uri, "code": f.code, "message": f.message} for f in self.failures
             ],

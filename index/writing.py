@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import uuid4
@@ -15,12 +16,26 @@ from uuid import uuid4
 from embed.errors import Conflict, NotFound, SpaceMismatch
 from embed.types import Floats, Metadata, Modality
 from index import rows
-from index.types import CollectionInfo, Entry, Failure, FileStamp, NewFragment, VectorKind
+from index.types import (
+    CollectionInfo,
+    Entry,
+    Failure,
+    FileStamp,
+    NewFragment,
+    VectorKind,
+    part_id,
+    part_uri,
+)
 
 
 def now() -> str:
     """UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _uris(file: str) -> list[str]:
+    """Where the items of a file may be: its own uri, and those of what else it holds."""
+    return [file, *(part_uri(file, modality) for modality in Modality)]
 
 
 class _Known(NamedTuple):
@@ -29,6 +44,7 @@ class _Known(NamedTuple):
     row: int
     key: str
     record: int
+    title: str | None
 
 
 class Writing:
@@ -61,6 +77,8 @@ class Writing:
         else:
             item = known.row
             self._drop_fragments(item)
+            if entry.id is None and known.title is not None:
+                entry = replace(entry, title=known.title)
             self._update(entry, item, record)
             self._drop_record_if_empty(known.record)
         self._add_fragments(item, entry)
@@ -69,20 +87,31 @@ class Writing:
         return key
 
     def remove(self, key: str) -> bool:
-        """Whether there was an item of this public id. Its failure goes with it."""
+        """Whether there was an item of this public id.
+
+        What else its file or upload holds goes with it, and so do their failures.
+        """
         row = self._sql(
             "SELECT id, record, uri FROM items WHERE collection = ? AND key = ?",
             (self._info.id, key),
         ).fetchone()
         if row is None:
             return False
-        item, record, uri = row
+        self._remove(*row)
+        parts = [self._lookup("key", part_id(key, modality)) for modality in Modality]
+        if row[2] is not None:
+            parts += [self._lookup("uri", uri) for uri in _uris(row[2])]
+        for part in filter(None, parts):
+            self._remove(part.row, part.record, None)
+        return True
+
+    def _remove(self, item: int, record: int, uri: str | None) -> None:
         self._drop_fragments(item)
         self._sql("DELETE FROM items WHERE id = ?", (item,))
         self._drop_record_if_empty(record)
         if uri is not None:
-            self.forgive(uri)
-        return True
+            for one in _uris(uri):
+                self.forgive(one)
 
     def update(self, key: str, *, metadata: Metadata | None, title: str | None) -> None:
         """Replaces what is not None. Raises BadInput."""
@@ -98,31 +127,47 @@ class Writing:
             ),
         )
 
-    def move(self, uri: str, to: str, *, title: str | None, stamp: FileStamp) -> None:
-        """A file has a new place; its item, vectors and all, goes with it.
+    def move(self, uri: str, to: str, *, renamed: tuple[str, str] | None, stamp: FileStamp) -> None:
+        """A file has a new place; its items, vectors and all, go with it.
 
-        title None: as it was. Raises NotFound, and Conflict when another item is at `to`.
+        renamed: titles that are the first become the second. Raises NotFound, and Conflict when
+        another file is at `to`.
         """
         rows.check_uri(to)
-        if uri != to and self._lookup("uri", to):
+        if uri != to and any(self._lookup("uri", one) for one in _uris(to)):
             raise Conflict(f"another item is at {to!r} already: remove it first", param="uri")
-        known = self._lookup("uri", uri)
-        if known is None:
+        old, new = renamed or ("", "")
+        moved = 0
+        for before, after in zip(_uris(uri), _uris(to), strict=True):
+            moved += self._sql(
+                "UPDATE items SET uri = ?, size = ?, mtime_ns = ?, checked_ns = ?, updated = ?,"
+                " title = CASE WHEN title = ? THEN ? ELSE title END"
+                " WHERE collection = ? AND uri = ?",
+                (
+                    after,
+                    *rows.stamp_to_columns(stamp),
+                    self._now,
+                    rows.storable(old),
+                    rows.storable(new),
+                    self._info.id,
+                    before,
+                ),
+            ).rowcount
+            self.forgive(before)
+            self.forgive(after)
+        if not moved:
             raise NotFound(f"collection {self._info.name!r} has no item at {uri!r}", param="uri")
-        self._sql(
-            "UPDATE items SET uri = ?, size = ?, mtime_ns = ?, checked_ns = ?,"
-            " title = coalesce(?, title), updated = ? WHERE id = ?",
-            (to, *rows.stamp_to_columns(stamp), rows.storable(title), self._now, known.row),
-        )
-        self.forgive(uri)
-        self.forgive(to)
 
     def restamp(self, stamps: Mapping[str, FileStamp]) -> None:
         """New stamps, by uri, of files whose content is the same."""
         self._sql_many(
             "UPDATE items SET size = ?, mtime_ns = ?, checked_ns = ?"
             " WHERE collection = ? AND uri = ?",
-            [(*rows.stamp_to_columns(stamp), self._info.id, uri) for uri, stamp in stamps.items()],
+            [
+                (*rows.stamp_to_columns(stamp), self._info.id, one)
+                for uri, stamp in stamps.items()
+                for one in _uris(uri)
+            ],
         )
 
     def fail(self, failure: Failure) -> None:
@@ -163,7 +208,7 @@ class Writing:
         if value is None:
             return None
         row = self._sql(
-            f"SELECT id, key, record FROM items WHERE collection = ? AND {column} = ?",  # noqa: S608 - one of two literals
+            f"SELECT id, key, record, title FROM items WHERE collection = ? AND {column} = ?",  # noqa: S608 - one of two literals
             (self._info.id, value),
         ).fetchone()
         return _Known(*row) if row else None

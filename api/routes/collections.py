@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from starlette.responses import JSONResponse, Response
 
 from api.answers import CollectionAnswer, CollectionList, FailureList
-from api.routes.inputs import Served, json_body, takes
+from api.routes.inputs import Served, json_body, permit, takes
 from api.schemas import CollectionBody
 from embed.errors import Conflict
 
@@ -32,6 +32,7 @@ def list_collections(service: Served) -> JSONResponse:
 def put_collection(
     service: Served, c: str, body: Annotated[CollectionBody, Depends(json_body(CollectionBody))]
 ) -> JSONResponse:
+    permit(service, body.space)
     try:
         made = service.create_collection(c, space=body.space, index=body.index)
     except Conflict:

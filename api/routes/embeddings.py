@@ -1,4 +1,4 @@
-"""Embeddings in the shape of OpenAI's API, where an input may also be a picture or a mixture.
+"""Embeddings in the shape of OpenAI's API, where an input may be any medium or a mixture.
 
 Base64 is little-endian float32, the same numbers bit for bit as the float form.
 """
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends
 from starlette.responses import JSONResponse
 
 from api.answers import EmbeddingsAnswer
-from api.routes.inputs import Served, json_body, takes
+from api.routes.inputs import Served, json_body, permit, takes
 from api.schemas import EmbeddingsBody
 from embed.errors import BadInput
 from embed.types import Floats
@@ -22,22 +22,22 @@ router = APIRouter(prefix="/v1", tags=["embeddings"])
 
 @router.post(
     "/embeddings",
-    summary="Vectors of texts, pictures or mixtures (OpenAI-compatible)",
+    summary="Vectors of texts, pictures, sounds, films or mixtures (OpenAI-compatible)",
     response_model=EmbeddingsAnswer,
     openapi_extra=takes(EmbeddingsBody),
 )
 def embeddings(
     service: Served, body: Annotated[EmbeddingsBody, Depends(json_body(EmbeddingsBody))]
 ) -> JSONResponse:
-    if body.dimensions is not None:
-        dim = service.model(body.model).capabilities.space.dim
-        if body.dimensions != dim:
-            raise BadInput(
-                f"dimensions is {body.dimensions}; {body.model!r} has {dim} and cannot be "
-                "shortened: leave it out",
-                param="dimensions",
-            )
+    permit(service, body.model, "model")
     result = service.embed(body.model, [entry.terms() for entry in body.input])
+    dim = result.vectors.shape[1]
+    if body.dimensions not in (None, dim):
+        raise BadInput(
+            f"dimensions is {body.dimensions}; {body.model!r} has {dim} and cannot be "
+            "shortened: leave it out",
+            param="dimensions",
+        )
     answer = {
         "object": "list",
         "model": body.model,

@@ -13,9 +13,12 @@ from fastapi import Depends, Request
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from api.schemas import Wire, refusal
+from api.refusal import refusal
+from api.schemas import Wire
 from api.service import Service
-from embed.errors import UnsupportedMedia
+from api.wire import brief
+from embed import registry
+from embed.errors import Forbidden, NotFound, UnsupportedMedia
 
 Body = TypeVar("Body", bound=Wire)
 
@@ -28,6 +31,26 @@ async def _service(request: Request) -> Service:
 
 
 Served = Annotated[Service, Depends(_service)]
+
+
+def permit(service: Service, space: str, param: str = "space") -> None:
+    """Refuses a space that the operator has not opened to clients, before anything looks at it.
+
+    A name can be a path, or start a download. Raises Forbidden, and NotFound where there is no
+    such kind of space at all; both name the choices.
+    """
+    allowed = service.spaces()
+    if space in allowed:
+        return
+    choices = f"the choices are: {', '.join(allowed)}"
+    kinds = {form.partition(":")[0] for form in registry.names()}
+    if space.partition(":")[0] not in kinds:
+        raise NotFound(f"no space is called {brief(space)}; {choices}", param=param)
+    raise Forbidden(
+        f"space {brief(space)} is not open to clients of this server; {choices}. Whoever runs it "
+        "opens others with: crossbind serve --space NAME, or CROSSBIND_SPACES",
+        param=param,
+    )
 
 
 def parse(model: type[Body], raw: bytes) -> Body:

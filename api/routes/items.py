@@ -48,11 +48,19 @@ def add_items(
 
 def _outcome_to_json(outcome: UploadOutcome) -> dict[str, Any]:
     if outcome.error is None:
-        return {"id": outcome.id, "status": "created", "modality": outcome.modality}
+        return {
+            "id": outcome.id,
+            "status": "created",
+            "modality": outcome.modality,
+            "items": outcome.items,
+            "left_out": outcome.left_out,
+        }
     return {
         "id": outcome.id,
         "status": "failed",
         "modality": outcome.modality,
+        "items": {},
+        "left_out": {},
         "error": describe(outcome.error),
     }
 
@@ -61,7 +69,9 @@ def _outcome_to_json(outcome: UploadOutcome) -> dict[str, Any]:
     "", summary="A page of items, oldest first; of texts the start", response_model=ItemList
 )
 def list_items(service: Served, c: str, page: Annotated[ItemsPage, Query()]) -> JSONResponse:
-    items, cursor = service.items(c, limit=page.limit, cursor=page.cursor, modality=page.modality)
+    items, cursor = service.items(
+        c, limit=page.limit, cursor=page.cursor, modality=page.modality, record=page.record
+    )
     data = [item_to_json(item, c) for item in items]
     return JSONResponse({"items": data, "next_cursor": cursor})
 
@@ -105,25 +115,27 @@ def get_media(service: Served, c: str, item_id: str, request: Request) -> Respon
     media_type, disposition = _safe_type(file.media_type)
     return FileResponse(
         file.path,
-        headers={**headers, "Content-Disposition": disposition},
+        headers=headers,
         media_type=media_type,
+        filename=file.name or item_id,
+        content_disposition_type=disposition,
     )
 
 
 @router.head("/{item_id}/preview", include_in_schema=False)
 @router.get(
     "/{item_id}/preview",
-    summary="A small JPEG of a picture",
+    summary="A small JPEG: of a picture, a film, a sound's shape, a document's first page",
     response_class=Response,
     responses=_BYTES,
 )
 def get_preview(
     service: Served, c: str, item_id: str, size: Annotated[PreviewSize, Query()], request: Request
 ) -> Response:
-    headers = _headers(f'"{service.media(c, item_id).version}-{size.side}"')
+    headers = _headers(f'"{service.media(c, item_id).version}-{size.side}-{size.at}"')
     if _unchanged(request, headers):
         return Response(status_code=304, headers=headers)
-    jpeg = service.preview(c, item_id, side=size.side)
+    jpeg = service.preview(c, item_id, side=size.side, at=size.at)
     return Response(jpeg, media_type="image/jpeg", headers=headers)
 
 

@@ -6,17 +6,21 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from api.answers import ModelAnswer, ModelList
-from api.routes.inputs import Served
+from api.routes.inputs import Served, permit
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 @router.get("", summary="All spaces, with what they can do", response_model=ModelList)
 def list_models(service: Served) -> JSONResponse:
-    return JSONResponse({"object": "list", "data": [model.to_json() for model in service.models()]})
+    """Those that clients may name; the command line lists more."""
+    allowed = service.spaces()
+    data = [model.to_json() for model in service.models() if model.name in allowed]
+    return JSONResponse({"object": "list", "data": data})
 
 
 # A name may hold slashes, as in open_clip:ViT-B-32/openai.
 @router.get("/{name:path}", summary="One space", response_model=ModelAnswer)
 def get_model(service: Served, name: str) -> JSONResponse:
+    permit(service, name, "model")
     return JSONResponse(service.model(name).to_json())

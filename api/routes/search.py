@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/collections/{c}", tags=["search"])
 
 @router.post(
     "/search",
-    summary="Find items by words, pictures, items or vectors, alone or together",
+    summary="Find items by words, pictures, sounds, films, items or vectors, alone or together",
     response_model=HitsAnswer | BatchAnswer,
     openapi_extra=takes(SearchBody),
 )

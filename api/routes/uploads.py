@@ -13,9 +13,10 @@ from pydantic import ConfigDict, RootModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
+from api.refusal import refusal
 from api.requests import Upload, UploadOutcome
 from api.routes.inputs import json_body, takes
-from api.schemas import MAX_BATCH, ItemsBody, MetadataField, refusal
+from api.schemas import MAX_BATCH, ItemsBody, MetadataField
 from api.wire import NO_FETCHING
 from embed.errors import BadInput, CrossbindError, Forbidden
 from embed.types import Metadata

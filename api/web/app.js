@@ -1,32 +1,20 @@
-// The page: words, a photo or an item in; a grid of what is near out. State lives in the URL.
+// The page: words, media or an item in; a grid of what is near out. State lives in the URL.
 // Everything that comes from the server is set as text, never as markup.
 
-import { Problem, getJson, hasKey, request } from "/key.js";
+import { card } from "/cards.js";
+import { closeDetail, showDetail } from "/detail.js";
+import { $, at, count, KINDS, make, milliseconds, nameOf } from "/dom.js";
+import { getJson, Problem } from "/key.js";
+import { forget } from "/media.js";
+import { addFiles, asPart, listenToDrops, makeCollection } from "/take.js";
 
 const PAGE = 48;
 const MOST = 1000;
-const $ = (id) => document.getElementById(id);
 
-const state = { words: "", collection: "", modality: "", like: "", photo: null, k: PAGE };
+const state = { words: "", collection: "", modality: "", like: "", media: [], k: PAGE };
 let home = ""; // the collection shown when the URL names none
-let objectUrls = [];
+let collections = [];
 let running = null;
-
-/** An element with properties, attributes (aria-*, role) and children. */
-function make(tag, properties = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name in element) element[name] = value;
-    else element.setAttribute(name, value);
-  }
-  element.append(...children.filter((child) => child !== null));
-  return element;
-}
-
-const at = (collection, rest) => `/v1/collections/${encodeURIComponent(collection)}${rest}`;
-const itemPath = (hit, rest = "") => at(hit.collection, `/items/${encodeURIComponent(hit.id)}${rest}`);
-const nameOf = (hit) => hit.title || (hit.uri ?? "").split("/").pop() || hit.id;
-const milliseconds = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 
 // State and URL
 
@@ -35,8 +23,8 @@ function readUrl() {
   state.words = given.get("q") ?? "";
   state.modality = given.get("m") ?? "";
   state.like = given.get("like") ?? "";
-  state.collection = given.get("c") ?? "";
-  state.photo = null;
+  state.collection = given.get("c") ?? home;
+  state.media = [];
   state.k = PAGE;
 }
 
@@ -49,34 +37,50 @@ function writeUrl() {
 
 function showState() {
   $("words").value = state.words;
-  for (const radio of document.querySelectorAll("#modalities input")) radio.checked = radio.value === state.modality;
+  const counts = collections.find(({ name }) => name === state.collection)?.modalities ?? {};
+  for (const radio of document.querySelectorAll("#modalities input")) {
+    radio.checked = radio.value === state.modality;
+    radio.parentElement.hidden = Boolean(radio.value) && !counts[radio.value] && !radio.checked;
+  }
   $("collection").value = state.collection;
-  const asked = state.photo ?? (state.like ? { name: `like ${state.likeName ?? state.like}` } : null);
-  $("asked").hidden = asked === null;
-  $("asked-name").textContent = asked?.name ?? "";
-  $("asked-image").hidden = !state.photo;
-  if (state.photo) $("asked-image").src = state.photo.uri;
+  const like = state.like ? [chip({ name: `like ${state.likeName ?? state.like}` }, () => (state.like = ""))] : [];
+  const media = state.media.map((one) => chip(one, () => (state.media = state.media.filter((other) => other !== one))));
+  $("asked").replaceChildren(...like, ...media);
+  $("asked").hidden = like.length + media.length === 0;
   document.title = state.words ? `${state.words} · Crossbind` : "Crossbind";
+}
+
+/** A part of the query beside its words: its name, whether it counts against, and a way out. */
+function chip(part, remove) {
+  const sign = make("button", { type: "button", className: "sign", textContent: part.weight < 0 ? "−" : "+" });
+  sign.ariaLabel = `${part.weight < 0 ? "Away from" : "Towards"} ${part.name}; press to turn round`;
+  sign.onclick = () => {
+    part.weight = -part.weight;
+    search();
+  };
+  const away = make("button", { type: "button", className: "away", textContent: "×", "aria-label": `Remove ${part.name} from the search` });
+  away.onclick = () => {
+    remove();
+    $("words").focus();
+    $("form").requestSubmit();
+  };
+  const look = part.kind === "image" && part.url ? make("img", { src: part.url, alt: "" }) : (KINDS[part.kind]?.mark ?? null);
+  const name = make("span", { className: "asked-name", textContent: part.name, title: part.name });
+  return make("span", { className: part.weight < 0 ? "chip minus" : "chip" }, part.kind ? sign : null, look, name, away);
 }
 
 // Asking
 
 function queryTerms() {
-  const terms = [];
-  if (state.words) terms.push({ text: state.words });
-  if (state.photo) terms.push({ image: state.photo.uri });
+  const terms = state.media.map(({ kind, value, weight }) => ({ [kind]: value, weight }));
+  if (state.words) terms.unshift({ text: state.words });
   if (state.like) terms.push({ item: state.like });
   return terms;
 }
 
 async function ask(signal) {
   const terms = queryTerms();
-  if (terms.length === 0) {
-    const about = new URLSearchParams({ limit: Math.min(state.k, MOST) });
-    if (state.modality) about.set("modality", state.modality);
-    const page = await getJson(at(state.collection, `/items?${about}`), { signal });
-    return { hits: page.items, more: page.next_cursor !== null, told: page.items.length ? "Browsing. Say what you are looking for." : "" };
-  }
+  if (terms.length === 0) return browse(signal);
   const body = { query: terms, k: state.k, ...(state.modality && { modalities: [state.modality] }) };
   const answer = await getJson(at(state.collection, "/search"), {
     method: "POST",
@@ -84,11 +88,19 @@ async function ask(signal) {
     body: JSON.stringify(body),
     signal,
   });
-  const count = answer.hits.length;
   const { total, ...stages } = answer.timings_ms;
   const parts = Object.entries(stages).map(([stage, ms]) => `${stage} ${milliseconds(ms)}`).join(", ");
-  const told = `${count} ${count === 1 ? "result" : "results"} in ${milliseconds(total)} (${parts})`;
-  return { hits: answer.hits, more: count === state.k && state.k < MOST, told: count ? told : "Nothing like that here." };
+  const found = answer.hits.length;
+  const told = found ? `${count(found, "result")} in ${milliseconds(total)} (${parts})` : "Nothing like that here.";
+  return { hits: answer.hits, more: found === state.k && state.k < MOST, told };
+}
+
+async function browse(signal) {
+  const about = new URLSearchParams({ limit: Math.min(state.k, MOST) });
+  if (state.modality) about.set("modality", state.modality);
+  const page = await getJson(at(state.collection, `/items?${about}`), { signal });
+  const told = page.items.length ? "Browsing. Say what you are looking for." : "";
+  return { hits: page.items, more: page.next_cursor !== null && state.k < MOST, told };
 }
 
 async function search() {
@@ -100,161 +112,77 @@ async function search() {
   $("hits").setAttribute("aria-busy", "true");
   try {
     const { hits, more, told } = await ask(mine.signal);
-    $("problem").hidden = true;
+    showProblems([]);
     showHits(hits);
     $("status").textContent = told;
     $("more").hidden = !more;
   } catch (error) {
-    if (error.name !== "AbortError") showProblem(error);
+    if (error.name !== "AbortError") showFailure(error);
   } finally {
     if (running === mine) $("hits").removeAttribute("aria-busy");
   }
 }
 
-function showProblem(error) {
+function showHits(hits) {
+  forget();
+  $("hits").replaceChildren(...hits.map((hit) => card(hit, (one) => showDetail(one, likeThis))));
+}
+
+function likeThis(hit) {
+  Object.assign(state, { words: "", media: [], like: hit.id, likeName: nameOf(hit), k: PAGE });
+  writeUrl();
+  search();
+  scrollTo({ top: 0 });
+}
+
+/** Each a message, or a message and small print. */
+function showProblems(problems) {
+  const lines = problems.map(([message, small]) => make("p", { textContent: message }, small ? make("small", { textContent: small }) : null));
+  $("problem").replaceChildren(...lines);
+  $("problem").hidden = lines.length === 0;
+}
+
+function showFailure(error) {
   const known = error instanceof Problem;
-  const message = known ? error.message : "Crossbind does not answer. Is it still running?";
+  const message = known ? error.message : "Crossbind does not answer. Is it still running? (A very large file can break the connection too.)";
   const small = known ? `${error.code}${error.requestId ? ` · request ${error.requestId}` : ""}` : String(error.message);
-  $("problem").replaceChildren(message, make("small", { textContent: small }));
-  $("problem").hidden = false;
+  showProblems([[message, small]]);
   $("status").textContent = "";
   showHits([]);
   $("more").hidden = true;
 }
 
-// Pictures: plain URLs, or, where a key is wanted, fetched with it as they come into view
+// Files in
 
-const seen = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (!isIntersecting) continue;
-    seen.unobserve(target);
-    objectUrl(target.dataset.path).then((url) => (target.src = url), () => target.remove());
-  }
-}, { rootMargin: "400px" });
-
-async function objectUrl(path) {
-  const url = URL.createObjectURL(await (await request(path)).blob());
-  objectUrls.push(url);
-  return url;
-}
-
-function thumbnail(hit) {
-  const path = itemPath(hit, "/preview?side=480");
-  const image = make("img", { alt: "", loading: "lazy", decoding: "async" });
-  image.onerror = () => image.replaceWith("no preview");
-  if (hasKey()) {
-    image.dataset.path = path;
-    seen.observe(image);
-  } else image.src = path;
-  return image;
-}
-
-// Results
-
-function showHits(hits) {
-  seen.disconnect();
-  objectUrls.forEach((url) => URL.revokeObjectURL(url));
-  objectUrls = [];
-  $("hits").replaceChildren(...hits.map((hit) => make("li", {}, card(hit))));
-}
-
-function card(hit) {
-  const isImage = hit.modality === "image";
-  const passage = hit.text ? make("div", { className: "passage", textContent: hit.text.slice(0, 600) }) : hit.modality;
-  const look = make("div", { className: isImage ? "look" : "look words" }, isImage ? thumbnail(hit) : passage);
-  const title = make("span", { className: "title", textContent: nameOf(hit), title: nameOf(hit) });
-  const about = make("div", { className: "about" }, title, scoreBar(hit.score));
-  const button = make("button", { type: "button", className: "hit", "aria-haspopup": "dialog" }, look, about);
-  button.onclick = () => showDetail(hit);
-  return button;
-}
-
-function scoreBar(score) {
-  if (score === undefined || score === null) return null;
-  const bar = make("i", { "aria-hidden": "true" });
-  bar.style.setProperty("--part", Math.max(0, Math.min(1, score)));
-  const label = make("span", { textContent: score.toFixed(3), title: "cosine" });
-  return make("span", { className: "score" }, bar, make("span", { className: "unseen", textContent: "cosine" }), label);
-}
-
-// Detail
-
-async function showDetail(hit) {
-  $("detail-title").textContent = nameOf(hit);
-  $("detail-media").replaceChildren();
-  showFacts(hit);
-  $("detail-like").onclick = () => {
-    $("detail").close();
-    Object.assign(state, { words: "", photo: null, like: hit.id, likeName: nameOf(hit), k: PAGE });
-    writeUrl();
-    search();
-    scrollTo({ top: 0 });
-  };
-  $("detail-open").onclick = () => openOriginal(hit);
-  $("detail").showModal();
+async function searchWith(files) {
   try {
-    $("detail-media").replaceChildren(await fullMedium(hit));
-  } catch (error) {
-    $("detail-media").replaceChildren(make("p", { className: "passage", textContent: error.message }));
-  }
-}
-
-async function fullMedium(hit) {
-  if (hit.modality === "text") return fullText(hit, await getJson(itemPath(hit)));
-  const path = itemPath(hit, "/media");
-  const src = hasKey() ? await objectUrl(path) : path;
-  if (hit.modality === "image") return make("img", { src, alt: nameOf(hit) });
-  return make(hit.modality === "audio" ? "audio" : "video", { src, controls: true });
-}
-
-/** The text with the passage that was found marked. Spans count characters, not UTF-16 units. */
-function fullText(hit, item) {
-  const characters = Array.from(item.text ?? hit.text ?? "");
-  const box = make("div", { className: "passage", tabIndex: 0 });
-  if (hit.span?.kind !== "chars") {
-    box.textContent = characters.join("");
-    return box;
-  }
-  const { start, end } = hit.span;
-  const piece = (from, to) => characters.slice(from, to).join("");
-  const mark = make("mark", { textContent: piece(start, end) });
-  box.append(piece(0, start), mark, piece(end));
-  if (start > 0) requestAnimationFrame(() => mark.scrollIntoView({ block: "center" }));
-  return box;
-}
-
-const plain = (value) => (typeof value === "object" ? Object.values(value).join(", ") : String(value));
-
-function showFacts(hit) {
-  const facts = {
-    cosine: hit.score?.toFixed(4),
-    kind: hit.origin === "generated" ? `${hit.modality}, generated` : hit.modality,
-    where: hit.uri,
-    ...Object.fromEntries(Object.entries(hit.metadata).map(([key, value]) => [key, plain(value)])),
-    record: hit.record === hit.id ? null : hit.record,
-    id: hit.id,
-  };
-  const rows = Object.entries(facts).filter(([, value]) => value);
-  $("detail-facts").replaceChildren(...rows.flatMap(([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: value })]));
-}
-
-async function openOriginal(hit) {
-  const path = itemPath(hit, "/media");
-  const tab = hasKey() ? open("about:blank") : open(path, "_blank", "noopener");
-  if (tab && hasKey()) tab.location = await objectUrl(path);
-}
-
-// A photo to search with: chosen, dropped or pasted
-
-function usePhoto(file) {
-  if (!file?.type.startsWith("image/")) return;
-  const reader = new FileReader();
-  reader.onload = () => {
-    Object.assign(state, { photo: { name: file.name || "photo", uri: reader.result }, like: "", k: PAGE });
+    const parts = await Promise.all(files.slice(0, 8).map(asPart));
+    parts.forEach((part, position) => part.kind === "image" && (part.url = URL.createObjectURL(files[position])));
+    Object.assign(state, { media: [...state.media, ...parts], like: "", k: PAGE });
     readWords();
     search();
-  };
-  reader.readAsDataURL(file);
+  } catch (error) {
+    showProblems([[error.message]]);
+  }
+}
+
+async function add(files) {
+  running?.abort();
+  const name = state.collection || "default";
+  try {
+    if (!state.collection) await makeCollection(name);
+    const { items, problems } = await addFiles(files, name, (words) => ($("status").textContent = words));
+    state.collection = name;
+    await showCollections();
+    Object.assign(state, { words: "", media: [], like: "", modality: "" });
+    showState();
+    writeUrl();
+    showHits(items);
+    $("more").hidden = true;
+    showProblems(problems.map((problem) => [problem]));
+  } catch (error) {
+    showFailure(error);
+  }
 }
 
 const readWords = () => (state.words = $("words").value.trim());
@@ -274,37 +202,29 @@ function listen() {
     $("form").requestSubmit();
   };
   $("collection").onchange = () => {
-    Object.assign(state, { collection: $("collection").value, like: "" });
+    Object.assign(state, { collection: $("collection").value, like: "", modality: "" });
     $("form").requestSubmit();
   };
-  $("asked-clear").onclick = () => {
-    Object.assign(state, { photo: null, like: "" });
-    $("words").focus();
-    $("form").requestSubmit();
-  };
-  $("file").onchange = () => {
-    usePhoto($("file").files[0]);
-    $("file").value = "";
-  };
+  for (const [id, take] of [["file", searchWith], ["add", add]]) {
+    $(id).onchange = () => {
+      take([...$(id).files]);
+      $(id).value = "";
+    };
+  }
   $("more").onclick = () => {
     state.k = Math.min(MOST, state.k * 2);
     search();
   };
   $("detail-close").onclick = () => $("detail").close();
   $("detail").onclick = (event) => event.target === $("detail") && $("detail").close();
-  $("detail").onclose = () => $("detail-media").replaceChildren();
+  $("detail").onclose = closeDetail;
   addEventListener("popstate", () => {
     readUrl();
-    state.collection ||= home;
     search();
   });
-  addEventListener("paste", (event) => usePhoto(event.clipboardData?.files[0]));
-  addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
-  addEventListener("dragleave", (event) => event.relatedTarget ?? document.body.classList.remove("dropping"));
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    document.body.classList.remove("dropping");
-    usePhoto(event.dataTransfer?.files[0]);
+  addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length > 0) searchWith(files);
   });
   addEventListener("keydown", (event) => {
     const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement?.tagName ?? "");
@@ -312,22 +232,27 @@ function listen() {
     event.preventDefault();
     $("words").focus();
   });
+  listenToDrops({ searchWith, add });
+}
+
+async function showCollections() {
+  ({ collections } = await getJson("/v1/collections"));
+  $("collection").replaceChildren(...collections.map(({ name, items }) => make("option", { value: name, textContent: `${name} (${items.toLocaleString()})` })));
+  $("collection").value = state.collection;
+  const fullest = collections.reduce((best, one) => (one.items > (best?.items ?? 0) ? one : best), null);
+  $("empty").hidden = fullest !== null;
+  $("collection").parentElement.hidden = collections.length === 0;
+  home = fullest?.name ?? "";
 }
 
 async function start() {
   listen();
-  readUrl();
   try {
-    const { collections } = await getJson("/v1/collections");
-    $("collection").replaceChildren(...collections.map(({ name, items }) => make("option", { value: name, textContent: `${name} (${items.toLocaleString()})` })));
-    const fullest = collections.reduce((best, one) => (one.items > (best?.items ?? 0) ? one : best), null);
-    $("empty").hidden = fullest !== null;
-    $("collection").parentElement.hidden = collections.length === 0;
-    home = fullest?.name ?? "";
-    state.collection ||= home;
+    await showCollections();
+    readUrl();
     await search();
   } catch (error) {
-    showProblem(error);
+    showFailure(error);
   }
 }
 

@@ -1,1 +1,1 @@
-"""One embedder a file. They are reached by name through `embed.registry`."""
+"""Spaces, a family a folder, reached by name through `embed.registry`."""

@@ -3,16 +3,15 @@
 Pillow decodes. Its plugins are called directly rather than through `Image.open`, which would try
 other formats than the one sniffed, and which warns about large pictures: warnings cannot be
 silenced for one thread alone, and the limits here are our own. For the same reason Exif is read
-by a few lines of ours (orientation is all that matters) and not by Pillow, which warns about every
-broken tag. What it still warns of is odd metadata of TIFF, AVIF and APNG; what warnings become is
-for the process to say, and one made into an error is answered like any other broken file.
+by `metadata.py` and not by Pillow, which warns about every broken tag. What it still warns of is
+odd metadata of TIFF, AVIF and APNG; what warnings become is for the process to say, and one made
+into an error is answered like any other broken file.
 
 It knows nothing of networks: `min_side` is all that they have to say here.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -32,9 +31,16 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from embed.errors import CorruptMedia, CrossbindError, TooLarge, UnsupportedMedia
+from embed.errors import (
+    CorruptMedia,
+    CrossbindError,
+    TooLarge,
+    UnsupportedMedia,
+)
+from embed.media.captions import caption_of
+from embed.media.metadata import ORIENTATION, Blocks, blocks_of, tags_of
 from embed.media.sniff import HEAD, describe, media_type
-from embed.media.source import read_source, shown
+from embed.media.source import Openers, read_source, shown
 from embed.types import Media, Modality, Pixels
 
 MAX_BYTES = 128 * 2**20
@@ -43,10 +49,15 @@ MAX_PIXELS = 300_000_000
 MAX_DECODED_PIXELS = 100_000_000
 """Pixels in memory at once, four bytes each: after a JPEG's draft, all of other formats."""
 
-_RGB_MODES = frozenset({"RGB", "RGBA", "RGBX", "P", "PA"})
+_IN_HEADER = frozenset({"image/avif", "image/heic"})
+"""Formats whose metadata their decoder finds, without decoding anything."""
+_COLOURS = {  # by the colour model that an ICC profile names: the modes that it can speak of
+    b"RGB ": frozenset({"RGB", "RGBA", "RGBX", "P", "PA"}),
+    b"CMYK": frozenset({"CMYK"}),
+    b"GRAY": frozenset({"L", "LA", "I;16"}),
+}
 _WHITE = (255, 255, 255)
 _THUMBNAIL_QUALITY = 82
-_ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -65,6 +76,13 @@ class _Jpeg(JpegImageFile):
         return Image.Exif()
 
 
+def _heic(data: BytesIO) -> ImageFile:
+    from pillow_heif import HeifImageFile  # noqa: PLC0415  (an optional package)
+
+    plugin: Callable[[BytesIO], ImageFile] = HeifImageFile
+    return plugin(data)
+
+
 _FORMATS: dict[str, Callable[[BytesIO], ImageFile]] = {
     "image/jpeg": _Jpeg,
     "image/png": PngImageFile,
@@ -74,6 +92,7 @@ _FORMATS: dict[str, Callable[[BytesIO], ImageFile]] = {
     "image/tiff": TiffImageFile,
     "image/jp2": Jpeg2KImageFile,
     "image/avif": AvifImageFile,
+    "image/heic": _heic,
 }
 
 
@@ -96,6 +115,30 @@ def decode_image(source: Path | bytes, *, min_side: int, name: str | None = None
     with _refusing(called):
         pixels: Pixels = np.array(_decoded(data, min_side, called))
     return Media(Modality.IMAGE, pixels, source=called)
+
+
+def open_image(data: bytes, called: str) -> Openers:
+    """A picture, and what it says of itself where that is anything. Never fails: decoding may."""
+    caption = caption_of(_blocks(data))
+
+    def picture(image_side: int) -> Media:
+        return decode_image(data, min_side=image_side, name=called)
+
+    def words(_: int) -> Media:
+        return Media(Modality.TEXT, caption, source=called)
+
+    return {Modality.IMAGE: picture, Modality.TEXT: words} if caption else {Modality.IMAGE: picture}
+
+
+def _blocks(data: bytes) -> Blocks:
+    kind = media_type(data[:HEAD])
+    if kind not in _IN_HEADER:
+        return blocks_of(data, kind)
+    try:
+        info = _FORMATS[kind](BytesIO(data)).info
+    except Exception:  # noqa: BLE001  the one who decodes it will say what is wrong
+        return Blocks()
+    return Blocks(exif=info.get("exif") or b"", xmp=info.get("xmp") or b"")
 
 
 def thumbnail(source: Path | bytes, *, side: int) -> bytes:
@@ -141,12 +184,8 @@ def _decoded(data: bytes, min_side: int, called: str) -> Image.Image:
     held = whole if "progressive" in picture.info else picture.size
     _check_pixels(held, MAX_DECODED_PIXELS, called)
     picture.load()
-    exif, profile = picture.info.get("exif", b""), picture.info.get("icc_profile", b"")
-    in_rgb = picture.mode in _RGB_MODES
-    small = _reduced(_flattened(picture), min_side)
-    if profile and in_rgb:
-        small = _in_srgb(small, profile)
-    turn = _UPRIGHT.get(_orientation(exif))
+    turn = _UPRIGHT.get(tags_of(picture.info.get("exif") or b"").number(ORIENTATION) or 1)
+    small = _small(picture, min_side)
     return small if turn is None else small.transpose(turn)
 
 
@@ -157,9 +196,15 @@ def _opened(data: bytes, called: str) -> ImageFile:
     if plugin is None:
         raise UnsupportedMedia(
             f"{called} looks like {describe(head)}; pictures are read from JPEG, PNG, GIF, WebP, "
-            "BMP, TIFF, JPEG 2000 and AVIF: save it as one of these"
+            "BMP, TIFF, JPEG 2000, AVIF and HEIC: save it as one of these"
         )
-    return plugin(BytesIO(data))
+    try:
+        return plugin(BytesIO(data))
+    except ImportError as error:
+        raise UnsupportedMedia(
+            f"{called} is {describe(head)}, which takes another package to read: "
+            "pip install 'crossbind[heic]'"
+        ) from error
 
 
 def _check_pixels(size: tuple[int, int], limit: int, called: str) -> None:
@@ -169,6 +214,18 @@ def _check_pixels(size: tuple[int, int], limit: int, called: str) -> None:
             f"{called} is {width:,} x {height:,} pixels, {width * height:,} in all; at most "
             f"{limit:,} are decoded from a file of its kind: make it smaller"
         )
+
+
+def _small(picture: ImageFile, min_side: int) -> Image.Image:
+    """RGB in sRGB's colours, averaged down."""
+    profile = picture.info.get("icc_profile") or b""
+    model = profile[16:20]  # ICC.1:2010, 7.2
+    if picture.mode not in _COLOURS.get(model, ()):
+        return _reduced(_flattened(picture), min_side)
+    if model == b"CMYK":
+        return _in_srgb(_reduced(picture, min_side), profile)
+    small = _reduced(_flattened(picture), min_side)
+    return _in_srgb(small.getchannel(0) if model == b"GRAY" else small, profile)
 
 
 def _flattened(picture: Image.Image) -> Image.Image:
@@ -200,30 +257,12 @@ def _reduced(picture: Image.Image, min_side: int) -> Image.Image:
 
 
 def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
-    """Colours converted from an embedded ICC profile; a broken one is ignored."""
+    """RGB, converted by an embedded ICC profile; a broken one is ignored."""
     try:
         given = ImageCms.ImageCmsProfile(BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(given):
-            return picture
-        srgb = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(picture, given, srgb, outputMode="RGB") or picture
+        if "sRGB" not in ImageCms.getProfileDescription(given):
+            srgb = ImageCms.createProfile("sRGB")
+            picture = ImageCms.profileToProfile(picture, given, srgb, outputMode="RGB") or picture
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return picture
-
-
-def _orientation(exif: bytes) -> int:
-    """The Exif orientation, 1 to 8; 1 where none can be read (Exif 2.32, 4.6.2 and 4.6.4)."""
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (count,) = struct.unpack_from(f"{order}H", tiff, start)
-        for entry in range(count):
-            tag, value = struct.unpack_from(f"{order}H6xH", tiff, start + 2 + 12 * entry)
-            if tag == _ORIENTATION_TAG:
-                return int(value)
-    except struct.error:  # cut short: what it says of orientation is lost
         pass
-    return 1
+    return picture.convert("RGB")

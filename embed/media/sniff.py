@@ -7,15 +7,18 @@ Openings are those of the formats' own specifications; ISO-BMFF brands are the M
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from embed.types import Modality
 
 HEAD = 4096
+WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 _CONTROL = frozenset(map(chr, range(32))) - set("\t\n\r\f") | {"\x7f"}
 _EIGHT_BIT_CONTROL = bytes(sorted(map(ord, _CONTROL)))
+_ZIP_ENTRY = re.compile(rb"PK\x03\x04")
 _DIB_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 
 Signature = Callable[[bytes], bool]
@@ -127,6 +130,20 @@ def _mpeg_audio(head: bytes) -> bool:
     return version != 1 and layer in (1, 2) and bitrate not in (0, 15) and rate != 3
 
 
+def _old_page(head: bytes) -> bool:
+    """A web page in an encoding of its own; those in UTF-8 are text like any other."""
+    opening = head[:64].lstrip().lower()
+    named = b"charset" in head.lower() and opening.startswith((b"<!doctype html", b"<html"))
+    return named and not any(byte in _EIGHT_BIT_CONTROL for byte in head)
+
+
+def _word(head: bytes) -> bool:
+    """A ZIP one of whose first files is in the folder `word/`, where every .docx keeps its text."""
+    return head.startswith(b"PK\3\4") and any(
+        head.startswith(b"word/", found.start() + 30) for found in _ZIP_ENTRY.finditer(head)
+    )
+
+
 def _windows_program(head: bytes) -> bool:
     return head.startswith(b"MZ") and len(head) >= 64
 
@@ -140,7 +157,7 @@ _OGG_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")
 # The first row that matches wins. Text stands before the media because some of their openings are
 # words ("BM", "RIFF"); a real one never gets through its header without a control character.
 _KINDS: tuple[_Kind, ...] = (
-    _Kind("application/pdf", None, "a PDF document", _starts(b"%PDF-")),
+    _Kind("application/pdf", Modality.TEXT, "a PDF document", _starts(b"%PDF-")),
     _Kind("application/postscript", None, "a PostScript document", _starts(b"%!PS-Adobe")),
     _Kind("application/rtf", None, "an RTF document", _starts(b"{\\rtf1")),
     _Kind("text/plain; charset=utf-8", Modality.TEXT, "text", _text("utf-8-sig")),
@@ -150,6 +167,7 @@ _KINDS: tuple[_Kind, ...] = (
         "UTF-16 text",
         _text("utf-16", codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
     ),
+    _Kind("text/html", Modality.TEXT, "a web page", _old_page),
     _Kind("image/jpeg", Modality.IMAGE, "a JPEG picture", _starts(b"\xff\xd8\xff")),
     _Kind("image/png", Modality.IMAGE, "a PNG picture", _starts(b"\x89PNG\r\n\x1a\n")),
     _Kind("image/gif", Modality.IMAGE, "a GIF picture", _starts(b"GIF87a", b"GIF89a")),
@@ -199,6 +217,7 @@ _KINDS: tuple[_Kind, ...] = (
     ),
     _Kind("video/mp2t", Modality.VIDEO, "an MPEG film", _at((0, b"G"), (188, b"G"), (376, b"G"))),
     _Kind("audio/mpeg", Modality.AUDIO, "an MP3 sound", _starts(b"ID3\2", b"ID3\3", b"ID3\4")),
+    _Kind(WORD, Modality.TEXT, "a Word document", _word),
     _Kind("application/zip", None, "a ZIP archive (or an Office document)", _starts(b"PK\3\4")),
     _Kind("application/zip", None, "an empty ZIP archive", _starts(b"PK\5\6")),
     _Kind("application/gzip", None, "a gzip archive", _starts(b"\x1f\x8b")),

@@ -7,16 +7,25 @@ people call a source and how the system's refusals read, not what the bytes mean
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
 from embed.errors import CorruptMedia, Forbidden, NotAvailable, NotFound, TooLarge, UnsupportedMedia
 from embed.media.sniff import HEAD
+from embed.types import Media, Modality
 
+Openers = Mapping[Modality, Callable[[int], Media]]
+"""What a file holds, the main thing first. Nothing is decoded until an opener is called.
+
+The number is `image_side`: the pixels that a picture's shorter side is never shrunk below.
+"""
+
+_BLOCK = 2**20
 _NO_SUCH_PATH = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
@@ -44,15 +53,45 @@ def read_source(source: Path | bytes, called: str, limit_of: Callable[[bytes], i
     what is no regular file, NotAvailable when the disk fails.
     """
     if isinstance(source, bytes):
-        _check_size(len(source), _limit(source[:HEAD], called, limit_of), called)
+        check_size(len(source), _limit(source[:HEAD], called, limit_of), called)
         return source
     with open_regular(source, called) as file:
         head = file.read(HEAD)
         limit = _limit(head, called, limit_of)
-        _check_size(os.fstat(file.fileno()).st_size, limit, called)
+        check_size(os.fstat(file.fileno()).st_size, limit, called)
         data = head + file.read(limit + 1 - len(head))
-    _check_size(len(data), limit, called)  # it may have grown meanwhile
+    check_size(len(data), limit, called)  # it may have grown meanwhile
     return data
+
+
+def read_head(source: Path | bytes, called: str) -> bytes:
+    """The first `HEAD` bytes. Raises what `read_source` raises."""
+    if isinstance(source, bytes):
+        head = source[:HEAD]
+    else:
+        with open_regular(source, called) as file:
+            head = file.read(HEAD)
+    if not head:
+        raise CorruptMedia(f"{called} is empty (0 bytes)")
+    return head
+
+
+def digest_of(source: Path | bytes, called: str, limit: int) -> str:
+    """SHA-256 in hex of a source of at most `limit` bytes; a file is read block by block.
+
+    Raises TooLarge, and what `open_regular` raises.
+    """
+    if isinstance(source, bytes):
+        check_size(len(source), limit, called)
+        return hashlib.sha256(source).hexdigest()
+    digest, size = hashlib.sha256(), 0
+    with open_regular(source, called) as file:
+        check_size(os.fstat(file.fileno()).st_size, limit, called)
+        while block := file.read(_BLOCK):
+            size += len(block)
+            check_size(size, limit, called)  # it may grow meanwhile
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _limit(head: bytes, called: str, limit_of: Callable[[bytes], int]) -> int:
@@ -61,7 +100,8 @@ def _limit(head: bytes, called: str, limit_of: Callable[[bytes], int]) -> int:
     return limit_of(head)
 
 
-def _check_size(size: int, limit: int, called: str) -> None:
+def check_size(size: int, limit: int, called: str) -> None:
+    """Raises TooLarge."""
     if size > limit:
         raise TooLarge(
             f"{called} has {size:,} bytes; at most {limit:,} are read: make it smaller or split it"

@@ -32,7 +32,17 @@ def decode_text(source: Path | bytes, *, name: str | None = None) -> Media:
     """
     called = shown(source, name)
     data = read_source(source, called, lambda _: MAX_BYTES)
-    text = _characters(data, called)
+    return read_text(data, called)
+
+
+def read_text(data: bytes, called: str) -> Media:
+    """As `decode_text`, of bytes that are read already."""
+    return Media(Modality.TEXT, characters(data, called), source=called)
+
+
+def characters(data: bytes, called: str) -> str:
+    """The characters of a text's bytes. Raises CorruptMedia as `decode_text` does."""
+    text = _decoded(data, called)
     if "\0" in text:
         raise CorruptMedia(
             f"{called} is no text: character {text.index(chr(0)):,} is a NUL; if it is UTF-16 or "
@@ -40,10 +50,10 @@ def decode_text(source: Path | bytes, *, name: str | None = None) -> Media:
         )
     if not text.strip():
         raise CorruptMedia(f"{called} holds no text, only white space")
-    return Media(Modality.TEXT, text, source=called)
+    return text
 
 
-def _characters(data: bytes, called: str) -> str:
+def _decoded(data: bytes, called: str) -> str:
     utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return data.decode("utf-16" if utf16 else "utf-8-sig")

@@ -27,7 +27,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from embed.backends.builtin import PROTOTYPES, Builtin
+from embed.backends.builtin.space import PROTOTYPES, Builtin
 from embed.errors import MissingDependency, NotFound
 from embed.registry import LoadOptions
 from embed.types import Floats, Media, Modality, normalise

@@ -77,6 +77,9 @@ class FakeService:
             raise NotFound(f"no space is called {name!r}; the choices are: builtin", param="space")
         return self.models()[0]
 
+    def spaces(self) -> list[str]:
+        return sorted({"builtin", *self.settings.spaces})
+
     def collections(self) -> list[CollectionSummary]:
         return [self.collection(name) for name in self.shelves]
 
@@ -142,8 +145,10 @@ class FakeService:
         limit: int = 100,
         cursor: str | None = None,
         modality: Modality | None = None,
+        record: str | None = None,
     ) -> tuple[list[Item], str | None]:
         items = [i for i in self._shelf(collection).values() if modality in (None, i.modality)]
+        items = [i for i in items if record in (None, i.record)]
         start = int(cursor or 0)
         end = start + limit
         return items[start:end], str(end) if end < len(items) else None
@@ -174,9 +179,11 @@ class FakeService:
         kind = "text/html" if data.startswith(b"<html") else kind
         path = self.settings.home / item.digest
         path.write_bytes(data)
-        return MediaFile(path=path, media_type=kind, version=item.digest)
+        return MediaFile(path=path, media_type=kind, version=item.digest, name=item.title)
 
-    def preview(self, collection: str, item_id: str, *, side: int = 320) -> bytes:
+    def preview(
+        self, collection: str, item_id: str, *, side: int = 320, at: float | None = None
+    ) -> bytes:
         item = self.item(collection, item_id)
         if item.modality is not Modality.IMAGE:
             raise UnsupportedModality(f"only images have a preview; this is {item.modality}")
@@ -307,6 +314,12 @@ def service(settings: Settings) -> FakeService:
 @pytest.fixture
 def client(service: FakeService) -> Client:
     return Client(create_app(cast("Service", service)))
+
+
+@pytest.fixture
+def client_of() -> Callable[[Service], Client]:
+    """A client of an application around a service of the test's own."""
+    return lambda service: Client(create_app(service))
 
 
 @pytest.fixture

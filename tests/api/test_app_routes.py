@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from api import answers
+from api.app import PAGE, WEB
 
 COLLECTION = "/v1/collections/shelf"
 
@@ -167,6 +168,10 @@ def test_openapi_describes_every_route_and_resolves(client: Any) -> None:
     schemas = document["components"]["schemas"]
     assert {"SearchBody", "QueryBody", "EmbeddingsBody", "HitsAnswer", "ItemsBody"} <= set(schemas)
     assert "/v1/collections/{c}/search" in document["paths"]
+    items = "/v1/collections/{c}/items"
+    for path, name in ((items, "record"), (f"{items}/{{item_id}}/preview", "at")):
+        told = document["paths"][path]["get"]["parameters"]
+        assert name in [parameter["name"] for parameter in told]
     text = json.dumps(document)
     for part in text.split('"$ref": "')[1:]:
         ref = part.partition('"')[0]
@@ -174,7 +179,8 @@ def test_openapi_describes_every_route_and_resolves(client: Any) -> None:
 
 
 def test_the_page_is_ours_alone(client: Any) -> None:
-    for path in ("/", "/docs", "/app.js", "/docs.js", "/key.js", "/app.css"):
+    assert {f"/{path.name}" for path in WEB.glob("*.*s")} <= PAGE.keys()
+    for path in PAGE.keys() - {"/icon.svg"}:
         answer = client.get(path)
         policy = answer.headers["content-security-policy"]
         assert "default-src 'self'" in policy

@@ -15,8 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 import skimage
+from PIL import Image
 
 from api import cli_docs
 from api.arguments import MAX_HITS, UsageError, parse
@@ -249,6 +251,20 @@ def test_a_photo_finds_the_text(document: Callable[..., tuple[int, Any]]) -> Non
     assert answer["hits"][0]["title"] == "cat.txt"
 
 
+def test_a_film_finds_the_photo(document: Callable[..., tuple[int, Any]], tmp_path: Path) -> None:
+    film = tmp_path / "cat.mp4"
+    with av.open(film, "w") as file:
+        track = file.add_stream("mpeg4", rate=5)
+        track.width, track.height = 320, 240
+        with Image.open(PHOTOS / "chelsea.png") as photo:
+            frame = av.VideoFrame.from_image(photo.convert("RGB").resize((320, 240)))
+        for _ in range(10):
+            file.mux(track.encode(frame.reformat()))
+        file.mux(track.encode())
+    code, answer = document("search", "--video", str(film), "--modality", "image")
+    assert (code, answer["hits"][0]["title"]) == (0, "chelsea.png")
+
+
 def test_photo_words_and_without_are_one_query(document: Callable[..., tuple[int, Any]]) -> None:
     photo = str(PHOTOS / "chelsea.png")
     _, answer = document("search", "money", "--image", photo, "--without", "an", "animal")
@@ -281,6 +297,9 @@ def test_the_table_shows_rank_score_kind_and_place(
         (["collections", "show", "nowhere"], 3),
         (["collections", "delete", "nowhere", "--yes"], 3),
         (["models", "--prepare", "nothing"], 3),
+        (["models", "nothing"], 3),
+        (["search", "x", "--weights", "1,2"], 2),
+        (["search", "x", "--weights", "0"], 4),
         (["search", "x", "-k", "100000"], 2),
         (["search", "--queries", "nowhere.txt"], 3),
     ],

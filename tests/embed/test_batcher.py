@@ -11,7 +11,7 @@ import pytest
 
 from embed.batcher import Batcher, Embedded
 from embed.errors import BackendFailed, BadInput, NotAvailable, Overloaded
-from embed.types import Media, Modality, Space, Span, Vectors
+from embed.types import Batching, Media, Modality, Space, Span, Vectors
 
 SPACE = Space(name="toy", revision="1", preprocessing="1", precision="fp32", dim=8)
 
@@ -22,6 +22,7 @@ class Toy:
     space = SPACE
     modalities = frozenset({Modality.TEXT, Modality.IMAGE})
     chunker = "whole"
+    batching = Batching(workers=2, max_batch=4)
     image_side = 8
 
     def __init__(self) -> None:
@@ -33,6 +34,12 @@ class Toy:
 
     def fragment(self, media: Media) -> Iterator[tuple[Span | None, Media]]:
         yield None, media
+
+    def prepare(self, piece: Media) -> Media:
+        return piece
+
+    def run(self, _: Modality, batch: Sequence[Media]) -> Vectors:
+        return self.embed(batch)
 
     def embed(self, batch: Sequence[Media]) -> Vectors:
         self.entered.set()
@@ -66,7 +73,7 @@ def toy() -> Toy:
 
 @pytest.fixture
 def batcher(toy: Toy) -> Iterator[Batcher]:
-    batcher = Batcher(toy, workers=2, max_batch=4, max_pending=8)
+    batcher = Batcher(toy, max_pending=8)
     yield batcher
     toy.gate.set()
     batcher.close()
@@ -195,7 +202,8 @@ def test_a_cancelled_caller_costs_nothing(toy: Toy, batcher: Batcher) -> None:
 
 
 def test_close_finishes_what_waits_and_refuses_the_rest(toy: Toy) -> None:
-    batcher = Batcher(toy, workers=1)
+    toy.batching = Batching(workers=1, max_batch=16)
+    batcher = Batcher(toy)
     futures = [batcher.submit(text(f"w{n}")) for n in range(20)]
     batcher.close()
     for n, future in enumerate(futures):

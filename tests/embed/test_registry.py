@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,24 +12,27 @@ from embed import registry
 from embed.errors import NotFound
 from embed.types import Modality
 
+OPTIONS = registry.LoadOptions(cache=Path("none"), threads=1)
+
 
 def test_the_builtin_space_is_described_without_loading_anything_heavy() -> None:
     code = (
-        "import sys; from embed import registry; c = registry.describe('builtin');"
-        "registry.check('builtin');"
+        "import sys; from embed import registry; from pathlib import Path;"
+        "options = registry.LoadOptions(cache=Path('none'), threads=1);"
+        "c = registry.describe('builtin', options); registry.check('builtin', options);"
         "print(c.space.dim, *sorted(c.modalities));"
         "heavy = {'torch', 'transformers', 'onnxruntime', 'PIL', 'tokenizers'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["384", "image", "text"]
+    assert done.stdout.split() == ["384", "image", "text", "video"]
 
 
 def test_capabilities_are_complete() -> None:
-    capabilities = registry.describe("builtin")
+    capabilities = registry.describe("builtin", OPTIONS)
     assert capabilities.space.name == "builtin"
-    assert capabilities.native_dims == {Modality.IMAGE: 1280}
+    assert capabilities.native_dims == {Modality.IMAGE: 1280, Modality.VIDEO: 1280}
     for words in (
         capabilities.summary,
         capabilities.licence,
@@ -41,7 +45,7 @@ def test_capabilities_are_complete() -> None:
 @pytest.mark.parametrize("name", ["bulitin", "nope", "", "nope:detail"])
 def test_an_unknown_name_prints_the_choices(name: str) -> None:
     with pytest.raises(NotFound) as caught:
-        registry.load(name, registry.LoadOptions(cache=None, threads=1))  # type: ignore[arg-type]
+        registry.load(name, OPTIONS)
     assert repr(name) in caught.value.message
     assert "builtin" in caught.value.message
     assert caught.value.param == "space"
@@ -49,4 +53,10 @@ def test_an_unknown_name_prints_the_choices(name: str) -> None:
 
 def test_a_near_miss_is_pointed_at() -> None:
     with pytest.raises(NotFound, match="Did you mean 'builtin'"):
-        registry.describe("bulitin")
+        registry.describe("bulitin", OPTIONS)
+
+
+def test_every_family_has_a_form_and_listed_names_belong_to_one() -> None:
+    assert len(registry.names()) == len(set(registry.names())) >= 6
+    for name in registry.listed():
+        assert registry.describe(name, OPTIONS).space.name == name

@@ -315,7 +315,7 @@ def test_what_one_process_writes_another_sees(catalog: Catalog, collection: Coll
         collection.write([entry(n) for n in range(5)])
         print("written", flush=True)
         sys.stdin.readline()
-        collection.delete([collection.file_states()["file:///3"].item])
+        collection.delete(collection.file_states()["file:///3"].items.values())
         collection.write([entry(4, pieces=1)])
     """
     process = child(code, catalog._database.path)

@@ -127,7 +127,7 @@ def test_the_same_uri_replaces_and_keeps_id_record_and_metadata(
     before = {hit.fragment for vector in old for hit in collection.search(vector).hits}
     assert collection.write([entry(new, uri="file:///a", digest="2", modality=TEXT)]) == [key]
     item = collection.item(key)
-    assert (item.record, item.digest, item.modality, item.title) == ("r", "2", TEXT, None)
+    assert (item.record, item.digest, item.modality, item.title) == ("r", "2", TEXT, "t")
     assert item.metadata == {"kept": 1}
     np.testing.assert_array_equal(collection.vectors_of(key), new)
     [hit] = collection.search(new[1]).hits
@@ -292,14 +292,14 @@ def test_files_are_known_by_their_stamps_and_move(
     )
     states = collection.file_states()
     assert states.keys() == {"file:///a", "file:///b"}
-    assert (states["file:///a"].item, states["file:///a"].stamp) == (a, STAMP)
+    assert (states["file:///a"].items, states["file:///a"].stamp) == ({IMAGE: a}, STAMP)
     assert (states["file:///b"].digest, states["file:///b"].stamp) == ("2", None)
     later = FileStamp(size=4, mtime_ns=5, checked_ns=6)
     collection.restamp({"file:///b": later, "file:///never": later})
     assert collection.file_states()["file:///b"].stamp == later
-    collection.move("file:///a", "file:///new", stamp=later, title="new")
+    collection.move("file:///a", "file:///new", stamp=later, renamed=("a", "new"))
     state = collection.file_states()["file:///new"]
-    assert (state.item, state.stamp, collection.item(a).title) == (a, later, "new")
+    assert (state.items, state.stamp, collection.item(a).title) == ({IMAGE: a}, later, "new")
     assert collection.failures() == []
     with pytest.raises(Conflict, match="file:///b"):
         collection.move("file:///new", "file:///b", stamp=later)

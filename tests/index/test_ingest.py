@@ -21,7 +21,7 @@ from PIL import Image
 
 from embed.batcher import Batcher
 from embed.errors import MissingWeights, NotFound, StorageFull
-from embed.types import CharSpan, Media, Modality, Space, Span, Vectors, normalise
+from embed.types import Batching, CharSpan, Media, Modality, Space, Span, Vectors, normalise
 from index.catalog import Catalog
 from index.collection import Collection
 from index.ingest import Progress, ingest
@@ -36,6 +36,7 @@ class Toy:
     space = SPACE
     modalities = frozenset({Modality.TEXT, Modality.IMAGE})
     chunker = "hundred"
+    batching = Batching(workers=2, max_batch=16)
     image_side = 16
 
     def __init__(self) -> None:
@@ -54,6 +55,12 @@ class Toy:
 
     def warm(self) -> None:
         pass
+
+    def prepare(self, piece: Media) -> Media:
+        return piece
+
+    def run(self, _: Modality, batch: Sequence[Media]) -> Vectors:
+        return self.embed(batch)
 
     def embed(self, batch: Sequence[Media]) -> Vectors:
         self.seen += batch
@@ -80,7 +87,7 @@ class Library:
             self.catalog.create_collection("c", space=SPACE, chunker="hundred")
         self.collection = Collection(self.catalog, self.catalog.collection("c"))
         self.toy = Toy()
-        self.batcher = Batcher(self.toy, workers=2)
+        self.batcher = Batcher(self.toy)
 
     def close(self) -> None:
         self.batcher.close()
@@ -101,6 +108,10 @@ class Library:
         pixels = np.random.default_rng(seed).integers(0, 255, (40, 50, 3), np.uint8)
         Image.fromarray(pixels).save(path)
         return grown(path, 60)
+
+    def item_at(self, path: Path) -> str:
+        [item] = self.collection.file_states()[path.as_uri()].items.values()
+        return item
 
     def uris(self) -> set[str]:
         return set(self.collection.file_states())
@@ -164,7 +175,7 @@ def test_a_second_run_opens_nothing(library: Library, monkeypatch: pytest.Monkey
     library.write("a.txt", "alpha")
     library.photo("p.png", 1)
     library.ingest()
-    monkeypatch.setattr("index.ingest.open_media", pytest.fail)
+    monkeypatch.setattr("index.intake.open_media", pytest.fail)
     assert counts(library.ingest()) == (0, 2, 0, 0, 0)
     assert library.toy.seen == []
 
@@ -172,10 +183,10 @@ def test_a_second_run_opens_nothing(library: Library, monkeypatch: pytest.Monkey
 def test_a_changed_file_is_embedded_again_under_its_own_id(library: Library) -> None:
     path = library.write("a.txt", "alpha")
     library.ingest()
-    before = library.collection.file_states()[path.as_uri()].item
+    before = library.item_at(path)
     library.write("a.txt", "omega!", age=30)
     assert counts(library.ingest()) == (1, 0, 0, 0, 0)
-    after = library.collection.file_states()[path.as_uri()].item
+    after = library.item_at(path)
     assert after == before
     assert library.collection.item(after).text == "omega!"
     assert sum(library.collection.counts().values()) == 1
@@ -205,13 +216,13 @@ def test_a_touched_file_is_unchanged(library: Library) -> None:
 def test_a_moved_file_keeps_its_id_and_costs_no_embedding(library: Library) -> None:
     old = library.write("a.txt", "alpha")
     library.ingest()
-    item = library.collection.file_states()[old.as_uri()].item
+    item = library.item_at(old)
     new = library.folder / "sub" / "b.txt"
     new.parent.mkdir()
     old.rename(new)
     assert counts(library.ingest()) == (0, 0, 1, 0, 0)
     assert library.toy.seen == []
-    assert library.collection.file_states()[new.as_uri()].item == item
+    assert library.item_at(new) == item
     assert library.uris() == {new.as_uri()}
     assert library.titles() == ["b.txt"]
 
@@ -219,7 +230,7 @@ def test_a_moved_file_keeps_its_id_and_costs_no_embedding(library: Library) -> N
 def test_a_title_that_a_person_gave_stays(library: Library) -> None:
     old = library.write("a.txt", "alpha")
     library.ingest()
-    item = library.collection.file_states()[old.as_uri()].item
+    item = library.item_at(old)
     library.collection.update(item, title="My favourite")
     library.write("a.txt", "alpha and omega", age=30)
     assert counts(library.ingest()) == (1, 0, 0, 0, 0)
@@ -238,7 +249,7 @@ def test_copies_are_all_items_and_share_one_embedding(library: Library) -> None:
     assert library.toy.seen == [], "vectors are reused by digest"
     assert library.titles() == ["a.png", "b.png", "c.png"]
     rows = [
-        library.collection.vectors_of(state.item, "joint")  # type: ignore[arg-type]
+        library.collection.vectors_of(*state.items.values(), "joint")  # type: ignore[arg-type]
         for state in library.collection.file_states().values()
     ]
     assert all(np.array_equal(rows[0], row) for row in rows)
@@ -271,10 +282,12 @@ def test_pruning_spares_what_is_there_under_another_name(library: Library) -> No
     library.ingest()
     hidden = library.folder / ".hidden"
     ingest([hidden], library.collection, library.batcher)
-    ids = {state.item for state in library.collection.file_states().values()}
+    ids = {i for state in library.collection.file_states().values() for i in state.items.values()}
     (library.folder / "aaa").symlink_to(library.folder / "real")
     assert counts(library.ingest(prune=True)) == (0, 1, 0, 0, 0)
-    assert {state.item for state in library.collection.file_states().values()} == ids
+    assert {
+        i for state in library.collection.file_states().values() for i in state.items.values()
+    } == ids
 
 
 def test_a_file_from_the_far_future_is_a_file(library: Library) -> None:
@@ -429,7 +442,7 @@ KILLED = textwrap.dedent(
     import os, signal, sys
     sys.path.insert(0, sys.argv[1])
     from pathlib import Path
-    import index.ingest, index.catalog
+    import index.ingest, index.intake, index.catalog
     import test_ingest as suite
 
     point, after, root = sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
@@ -448,7 +461,7 @@ KILLED = textwrap.dedent(
         return fused
 
     if point == "read":
-        index.ingest.open_media = fuse(index.ingest.open_media)
+        index.intake.open_media = fuse(index.intake.open_media)
     elif point == "embed":
         library.toy.embed = fuse(library.toy.embed)
     elif point == "write":

@@ -9,7 +9,7 @@ import pytest
 import skimage
 from PIL import Image
 
-from embed.backends.builtin import Builtin
+from embed.backends.builtin.space import Builtin
 from embed.registry import LoadOptions
 from embed.types import Pixels
 

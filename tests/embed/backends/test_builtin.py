@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ import pytest
 
 import embed
 from embed import registry
-from embed.backends import builtin as module
-from embed.backends.builtin import Builtin
-from embed.backends.builtin_text import SLICE
+from embed.backends.builtin import space as module
+from embed.backends.builtin.space import Builtin
+from embed.backends.builtin.text import SLICE
+from embed.backends.tower import Once
 from embed.errors import (
     BadInput,
     MissingDependency,
@@ -50,19 +52,33 @@ def pictures(*values: Pixels) -> list[Media]:
 
 
 def test_it_is_an_embedder_and_says_what_it_can_do(model_cache: Path) -> None:
-    capabilities = registry.describe("builtin")
-    loaded = registry.load("builtin", LoadOptions(cache=model_cache, threads=1))
+    options = LoadOptions(cache=model_cache, threads=1)
+    capabilities = registry.describe("builtin", options)
+    loaded = registry.load("builtin", options)
     assert isinstance(loaded, Embedder)
     assert loaded.space == capabilities.space
     assert capabilities.space.dim == 384
-    assert loaded.modalities == capabilities.modalities == {Modality.TEXT, Modality.IMAGE}
-    assert capabilities.native_dims == {Modality.IMAGE: 1280}
-    assert (loaded.chunker, loaded.image_side) == ("wordpiece-200-40", 256)
+    assert loaded.modalities == capabilities.modalities == {"text", "image", "video"}
+    assert capabilities.native_dims == {Modality.IMAGE: 1280, Modality.VIDEO: 1280}
+    assert loaded.image_side == 256
 
 
-def test_a_variant_is_refused() -> None:
+def test_a_variant_is_refused(model_cache: Path) -> None:
     with pytest.raises(NotFound, match=r"'large'.*only choice is: builtin"):
-        registry.describe("builtin:large")
+        registry.describe("builtin:large", LoadOptions(cache=model_cache, threads=1))
+
+
+def test_a_film_is_the_mean_of_its_frames(builtin: Builtin, photos: dict[str, Pixels]) -> None:
+    sides = [photos[name][:300, :300] for name in ("chelsea.png", "coffee.png")]
+    film = Media(Modality.VIDEO, np.stack([sides[0], sides[0], sides[1]]), rate=1.0)
+    found = builtin.embed([film, replace(film, data=film.data[:1])])
+    alone = builtin.embed(pictures(*sides))
+    for rows, wanted in ((found.joint, alone.joint), (found.native, alone.native)):
+        mean = (2 * wanted[0] + wanted[1]) / 3
+        np.testing.assert_allclose(rows[0], mean / np.linalg.norm(mean), atol=1e-6)
+        np.testing.assert_allclose(rows[1], wanted[0], atol=1e-6)
+    with pytest.raises(BadInput, match=r"\(T, H, W, 3\)"):
+        builtin.embed([replace(film, data=sides[0])])
 
 
 def test_words_find_their_photo(builtin: Builtin, photos: dict[str, Pixels]) -> None:
@@ -113,8 +129,8 @@ def test_threads_that_come_first_together_load_once(
     fresh = Builtin(LoadOptions(cache=model_cache, threads=1))
     opened = []
     open_text = fresh._open_text
-    once = module._Once(lambda: opened.append(1) or open_text())
-    monkeypatch.setattr(fresh, "_text", once)
+    once = Once(lambda: opened.append(1) or open_text())
+    monkeypatch.setitem(fresh._encoders, Modality.TEXT, once)
     gate = threading.Barrier(4)
 
     def first(text: str) -> None:
@@ -167,15 +183,16 @@ def test_a_text_without_words_is_refused(builtin: Builtin, text: str) -> None:
 
 def test_other_batches_are_refused(builtin: Builtin, photos: dict[str, Pixels]) -> None:
     photo = pictures(photos["coffee.png"])
-    with pytest.raises(UnsupportedModality, match="image and text, not audio"):
+    with pytest.raises(UnsupportedModality, match="image and text and video, not audio"):
         builtin.embed([Media(Modality.AUDIO, np.zeros(9, np.float32))])
     with pytest.raises(BadInput, match="one modality, not image, text"):
         builtin.embed([*photo, *texts("a cup")])
     with pytest.raises(BadInput, match="one modality, not none"):
         builtin.embed([])
-    with pytest.raises(BadInput, match=r"\(4, 4\) uint8"):
-        builtin.embed([Media(Modality.IMAGE, np.zeros((4, 4), np.uint8))])
-    with pytest.raises(BadInput, match="not a str"):
+    for shape, dtype in [((0, 9, 3), "u1"), ((9, 9, 4), "u1"), ((9, 9), "u1"), ((9, 9, 3), "f4")]:
+        with pytest.raises(BadInput, match=r"\(H, W, 3\) uint8 with at least one pixel, not "):
+            builtin.embed([Media(Modality.IMAGE, np.zeros(shape, dtype))])
+    with pytest.raises(BadInput, match="not str"):
         builtin.embed([Media(Modality.IMAGE, "photo.jpg")])
     with pytest.raises(BadInput, match="not ndarray"):
         builtin.embed([Media(Modality.TEXT, photos["coffee.png"])])
@@ -196,9 +213,10 @@ from embed.types import Media, Modality
 def loaded():
     return {"torch", "transformers", "onnx", "onnxruntime", "PIL"} & set(sys.modules)
 
-registry.describe("builtin")
+options = registry.LoadOptions(cache=Path(sys.argv[1]), threads=1)
+registry.describe("builtin", options)
 assert loaded() == set(), loaded()
-space = registry.load("builtin", registry.LoadOptions(cache=Path(sys.argv[1]), threads=1))
+space = registry.load("builtin", options)
 space.embed([Media(Modality.TEXT, "a cat")])
 assert loaded() == {"onnxruntime"}, loaded()
 space.embed([Media(Modality.IMAGE, np.zeros((9, 9, 3), np.uint8))])
@@ -235,7 +253,7 @@ def test_a_long_text_is_tokenised_in_slices_as_if_it_were_whole(builtin: Builtin
     rng = np.random.default_rng(0)
     words = ["zebra", "naïve", "x", "don't", "日本", "walking", "unbelievably", "3.14"]
     text = " ".join(words[n] for n in rng.integers(0, len(words), 40_000))
-    tower = builtin._text()
+    tower = builtin.encoder(Modality.TEXT)
     assert len(text) > 3 * SLICE
     whole = tower._encode(text).offsets[1:-1]
     np.testing.assert_array_equal(tower._offsets(text), whole)

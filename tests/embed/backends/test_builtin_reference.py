@@ -7,8 +7,8 @@ import torch
 from efficientnet_lite_pytorch import EfficientNet
 from transformers import AutoModel, AutoTokenizer
 
-from embed.backends.builtin import Builtin
-from embed.backends.builtin_image import prepare
+from embed.backends.builtin.image import prepare
+from embed.backends.builtin.space import Builtin
 from embed.types import Media, Modality, Pixels
 from embed.weights import store
 
@@ -25,9 +25,10 @@ def test_pictures_equal_the_network(builtin: Builtin, photos: dict[str, Pixels])
         with torch.no_grad():
             features = network.extract_features(inputs).mean((2, 3))[0].double().numpy()
             posterior = torch.softmax(network(inputs), -1)[0].double().numpy()
-        found_features, found_posterior = builtin._image().classify(picture)
-        np.testing.assert_allclose(found_features, features, atol=1e-4, err_msg=name)
-        np.testing.assert_allclose(found_posterior, posterior, atol=1e-4, err_msg=name)
+        session = builtin.encoder(Modality.IMAGE)._session
+        found = session.run(["features", "posterior"], {"pixels": prepare(picture)[None]})
+        np.testing.assert_allclose(found[0][0], features, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(found[1][0], posterior, atol=1e-4, err_msg=name)
         vectors = builtin.embed([Media(Modality.IMAGE, picture)])
         assert vectors.native is not None
         joint = posterior @ prototypes

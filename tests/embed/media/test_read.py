@@ -5,7 +5,9 @@ import io
 import os
 import random
 import socket
+import wave
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ from embed.errors import (
     UnsupportedMedia,
     UnsupportedModality,
 )
+from embed.media import read as module
 from embed.media.read import open_media
 from embed.media.source import shown
 from embed.types import Media, Modality
@@ -41,7 +44,7 @@ def read(
     image_side: int = 64,
 ) -> Read:
     raw = open_media(source, accepts=accepts, name=name)
-    return Read(raw.decode(image_side=image_side), raw.digest)
+    return Read(raw.decode(raw.modality, image_side=image_side), raw.digest)
 
 
 def photo(form: str = "JPEG", side: int = 96) -> bytes:
@@ -95,7 +98,8 @@ def test_a_zip_named_jpg_is_refused_by_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "label"), [(b"%PDF-1.4\n", "PDF"), (b"caf\xe9 noir", "UTF-8"), (b"\0\1\2", "00 01 02")]
+    ("data", "label"),
+    [(b"\x7fELF\2\1\1", "a Linux program"), (b"caf\xe9 noir", "UTF-8"), (b"\0\1\2", "00 01 02")],
 )
 def test_unknown_media_say_what_they_look_like(data: bytes, label: str) -> None:
     with pytest.raises(UnsupportedMedia, match=label):
@@ -107,13 +111,14 @@ def test_unknown_media_say_what_they_look_like(data: bytes, label: str) -> None:
     [
         (
             b"fLaC\0\0\0\x22" + bytes(40),
-            BOTH,
-            r"a FLAC sound \(audio\); this space reads: image, text",
+            frozenset({Modality.IMAGE}),
+            r"a FLAC sound \(audio\); this space reads: image$",
         ),
-        (b"RIFF\0\1\0\0AVI LIST", frozenset(Modality), "an AVI film"),
+        (b"RIFF\0\1\0\0AVI LIST", frozenset({Modality.IMAGE}), "an AVI film"),
+        (b"%PDF-1.4\n", frozenset({Modality.AUDIO}), r"a PDF document \(text\); .*reads: audio$"),
         (b"words", frozenset({Modality.IMAGE}), r"text \(text\); this space reads: image$"),
         (photo(), frozenset({Modality.TEXT}), "a JPEG picture"),
-        (b"words", frozenset({Modality.AUDIO}), "reads: no files"),
+        (b"words", frozenset({Modality.IMU}), "reads: no files"),
     ],
 )
 def test_modalities_that_the_space_does_not_read(
@@ -121,6 +126,132 @@ def test_modalities_that_the_space_does_not_read(
 ) -> None:
     with pytest.raises(UnsupportedModality, match=message):
         read(data, accepts)
+
+
+ALL = frozenset({Modality.TEXT, Modality.IMAGE, Modality.AUDIO, Modality.VIDEO})
+
+
+def captioned() -> bytes:
+    tags = Image.Exif()
+    tags[0x010E] = "Foxes in the snow"
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG", exif=tags)
+    return buffer.getvalue()
+
+
+def test_a_picture_with_a_caption_holds_both() -> None:
+    raw = open_media(captioned(), accepts=ALL, name="a.jpg")
+    assert raw.modalities == raw.accepted == (Modality.IMAGE, Modality.TEXT)
+    assert raw.modality is Modality.IMAGE
+    words = raw.decode(Modality.TEXT, image_side=64)
+    assert (words.modality, words.data, words.source) == (
+        Modality.TEXT,
+        "Foxes in the snow",
+        "a.jpg",
+    )
+    assert raw.decode(Modality.IMAGE, image_side=64).modality is Modality.IMAGE
+
+
+def test_what_is_not_accepted_is_held_all_the_same() -> None:
+    raw = open_media(captioned(), accepts=frozenset({Modality.TEXT}))
+    assert raw.modalities == (Modality.IMAGE, Modality.TEXT)
+    assert raw.accepted == (Modality.TEXT,)
+    assert raw.modality is Modality.TEXT
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind", "text", "sections"),
+    [
+        ("t.csv", b"a,b\n1,2\n3,4\n", "text/csv", "a: 1, b: 2\na: 3, b: 4", 2),
+        ("t.TSV", b"a\tb\n1\t2\n", "text/csv", "a: 1, b: 2", 1),
+        ("t.json", b'{"a": 1}', "application/json", "a: 1", 0),
+        ("t.jsonl", b'{"a": 1}\n{"a": 2}', "application/jsonl", "a: 1\na: 2", 2),
+        ("t.ndjson", b'{"a": 1}\n{"a": 2}', "application/jsonl", "a: 1\na: 2", 2),
+        ("t.html", b"<title>T</title><p>x", "text/html", "T\nx", 0),
+        ("t.md", b"# T\n\n*x*", "text/plain; charset=utf-8", "# T\n\n*x*", 0),
+        ("t.txt", b"a,b\n1,2\n", "text/plain; charset=utf-8", "a,b\n1,2\n", 0),
+        ("t", b'{"a": 1}', "text/plain; charset=utf-8", '{"a": 1}', 0),
+        ("t.json", b"not json", "text/plain; charset=utf-8", "not json", 0),
+        ("t.html", b"no tags", "text/plain; charset=utf-8", "no tags", 0),
+        ("t.jsonl", b"{broken\n{}", "text/plain; charset=utf-8", "{broken\n{}", 0),
+        ("t.csv", "a,b\n雪,2\n".encode("utf-16"), "text/csv", "a: 雪, b: 2", 1),
+        (
+            "t.txt",
+            b"<html><meta charset=latin1>caf\xe9 noir</html>",
+            "text/html",
+            "café noir",
+            0,
+        ),
+    ],
+)
+def test_among_texts_the_name_decides_if_it_is_true(
+    tmp_path: Path, name: str, data: bytes, kind: str, text: str, sections: int
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    for source, given in ((path, None), (data, name)):
+        raw = open_media(source, accepts=ALL, name=given)
+        media = raw.decode(Modality.TEXT, image_side=64)
+        assert (raw.media_type, media.data, len(media.sections)) == (kind, text, sections)
+        assert raw.digest == hashlib.sha256(data).hexdigest()
+
+
+def test_a_picture_stays_one_whatever_its_name() -> None:
+    assert open_media(photo(), accepts=ALL, name="a.csv").modality is Modality.IMAGE
+
+
+def test_a_word_document_by_content() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr(
+            "word/document.xml",
+            '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">'
+            "<w:body><w:p><w:r><w:t>words</w:t></w:r></w:p></w:body></w:document>",
+        )
+    assert read(buffer.getvalue(), name="no.idea").media.data == "words"
+
+
+def sound(path: Path, seconds: int = 1) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(b"\0\1" * 8000 * seconds)
+    return path
+
+
+def test_a_sound_is_opened_and_not_read_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sound(tmp_path / "a.jpg")
+    monkeypatch.setattr(module, "read_source", None)
+    raw = open_media(path, accepts=ALL)
+    assert raw.accepted == (Modality.AUDIO,)
+    assert raw.media_type == "audio/wav"
+    assert raw.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    media = raw.decode(Modality.AUDIO, image_side=64)
+    assert hasattr(media.data, "duration")
+    assert media.data.duration == pytest.approx(1.0)
+
+
+def test_sounds_and_films_have_limits_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sound(tmp_path / "a.wav")
+    reading = module._READINGS["audio"]
+    monkeypatch.setitem(module._READINGS, "audio", replace(reading, max_bytes=9_999))
+    for source in (path, path.read_bytes()):
+        with pytest.raises(TooLarge, match=r"has 16,044 bytes; at most 9,999"):
+            open_media(source, accepts=ALL)
+
+
+def test_what_is_refused_by_its_beginning_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(photo())
+    monkeypatch.setattr(module, "read_source", None)
+    with pytest.raises(UnsupportedModality):
+        open_media(path, accepts=frozenset({Modality.AUDIO}))
 
 
 def test_an_empty_file(tmp_path: Path) -> None:

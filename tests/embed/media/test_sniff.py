@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import wave
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from embed.media.sniff import HEAD, describe, media_type, sniff
+from embed.media.sniff import HEAD, WORD, describe, media_type, sniff
 from embed.types import Modality
 
 
@@ -25,6 +26,14 @@ def sound() -> bytes:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
         file.writeframes(b"\0\1" * 100)
     return buffer.getvalue()
+
+
+def zipped(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, b"<xml/>" * 9)
+    return buffer.getvalue()[:HEAD]
 
 
 def ftyp(major: bytes, *compatible: bytes) -> bytes:
@@ -89,6 +98,10 @@ def test_pictures_that_pillow_writes(form: str, expected: str) -> None:
         (b"\0\0\x01\xba\x44", Modality.VIDEO, "video/mpeg"),
         ((b"G\x40\0\x10" + bytes(184)) * 3, Modality.VIDEO, "video/mp2t"),
         (b"\xff\x4f\xff\x51\0\x2f", Modality.IMAGE, "image/jp2"),
+        (b"%PDF-1.7\n% all of it is plain ASCII", Modality.TEXT, "application/pdf"),
+        (zipped("[Content_Types].xml", "_rels/.rels", "word/document.xml"), Modality.TEXT, WORD),
+        (zipped("word/document.xml", "[Content_Types].xml"), Modality.TEXT, WORD),
+        (b"\n<!DOCTYPE html><meta charset=latin1>caf\xe9 noir", Modality.TEXT, "text/html"),
     ],
 )
 def test_containers(head: bytes, modality: Modality, expected: str) -> None:
@@ -99,7 +112,9 @@ def test_containers(head: bytes, modality: Modality, expected: str) -> None:
     ("head", "label"),
     [
         (b"PK\3\4\x14\0", "ZIP"),
-        (b"%PDF-1.7\n% all of it is plain ASCII", "PDF"),
+        (zipped("[Content_Types].xml", "xl/workbook.xml"), "ZIP"),
+        (zipped("keyword/document.xml", "password"), "ZIP"),
+        (b"<html>caf\xe9 without a declaration", "save it as UTF-8"),
         (b"\x7fELF\2\1\1", "Linux program"),
         (b"\x1f\x8b\x08\0", "gzip"),
         (b"SQLite format 3\0", "SQLite"),

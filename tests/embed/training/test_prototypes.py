@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embed.backends.builtin import Builtin
+from embed.backends.builtin.space import Builtin
 from embed.errors import NotFound
 from embed.registry import LoadOptions
 from embed.training.prototypes import ancestors, prototypes, read_nouns, specificity

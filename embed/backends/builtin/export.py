@@ -1,8 +1,8 @@
 """Turns the two networks of the built-in space into ONNX files, once.
 
-Run as a program of its own, `python -m embed.backends.export text|image OUT SOURCE...`, so that
-the process that serves never holds torch: this is the only file that imports torch for serving.
-It knows nothing of caches or spaces. Each graph is compared with its network before it is kept.
+Run as a program of its own, `python -m embed.backends.builtin.export text|image OUT SOURCE...`, so
+that the process that serves never holds torch. Each graph is compared with its network before it is
+kept. It knows nothing of caches or spaces.
 """
 
 from __future__ import annotations

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from embed.backends.onnx_session import open_session
+from embed.backends.onnx_runtime.session import open_session
+from embed.backends.tower import Rows, TextEncoder, text_of
 from embed.errors import BadInput, TooLarge
 from embed.media.text import chunk_spans
-from embed.types import CharSpan, Floats, normalise
+from embed.types import CharSpan, Floats, Media
 
 MAX_TOKENS = 256  # what the model was trained to read, its two special tokens included
 SPECIAL_TOKENS = 2
@@ -26,8 +27,8 @@ SLICE = 65_536  # characters tokenised at a time
 TOKENS_PER_RUN = 2048  # bounds the memory of one run
 
 
-class TextTower:
-    """Texts to unit vectors. Safe to call from several threads."""
+class BuiltinText(TextEncoder[list[int]]):
+    """Texts to mean vectors."""
 
     def __init__(self, graph: Path, tokenizer: Path, threads: int) -> None:
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
@@ -61,30 +62,9 @@ class TextTower:
             start = end
         return np.concatenate(found)
 
-    def embed(self, texts: Sequence[str]) -> Floats:
-        """`(N, 384)` unit rows; a text's row is bit-identical in every batch.
-
-        Raises BadInput for a text without a word, TooLarge for one of more than 256 tokens.
-        """
-        tokens = [self._tokens(text) for text in texts]
-        by_length: dict[int, list[int]] = {}
-        for row, ids in enumerate(tokens):
-            by_length.setdefault(len(ids), []).append(row)
-        means = np.empty((len(texts), 384), np.float32)
-        # Only texts of one length share a run: padding would change the rounding of a row.
-        for length, rows in by_length.items():
-            step = max(1, TOKENS_PER_RUN // length)
-            for start in range(0, len(rows), step):
-                part = rows[start : start + step]
-                means[part] = self._run(np.array([tokens[row] for row in part], np.int64))
-        return normalise(means)
-
-    def _run(self, ids: NDArray[np.int64]) -> Floats:
-        (means,) = self._session.run(["mean"], {"ids": ids})
-        result: Floats = means
-        return result
-
-    def _tokens(self, text: str) -> list[int]:
+    def prepare(self, piece: Media) -> list[int]:
+        """Raises BadInput for a text without a word, TooLarge for one of over 256 tokens."""
+        text = text_of(piece)
         ids = self._encode(text).ids
         if len(ids) <= SPECIAL_TOKENS:
             raise BadInput(f"the text {text[:40]!r} has no words to embed: send at least one")
@@ -94,6 +74,25 @@ class TextTower:
                 "or cut it into pieces with fragment()"
             )
         return ids
+
+    def run(self, batch: Sequence[list[int]]) -> Rows:
+        """`(N, 384)`; a text's row is bit-identical in every batch."""
+        by_length: dict[int, list[int]] = {}
+        for row, ids in enumerate(batch):
+            by_length.setdefault(len(ids), []).append(row)
+        means = np.empty((len(batch), 384), np.float32)
+        # Only texts of one length share a run: padding would change the rounding of a row.
+        for length, rows in by_length.items():
+            step = max(1, TOKENS_PER_RUN // length)
+            for start in range(0, len(rows), step):
+                part = rows[start : start + step]
+                means[part] = self._run(np.array([batch[row] for row in part], np.int64))
+        return Rows(means)
+
+    def _run(self, ids: NDArray[np.int64]) -> Floats:
+        (means,) = self._session.run(["mean"], {"ids": ids})
+        result: Floats = means
+        return result
 
     def _encode(self, text: str) -> Encoding:
         try:

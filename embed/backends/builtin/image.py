@@ -14,40 +14,38 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from embed.backends.onnx_session import open_session
-from embed.errors import BadInput
-from embed.types import Floats, Pixels, normalise
+from embed.backends.onnx_runtime.session import open_session
+from embed.backends.tower import ImageEncoder, Rows, pixels_of
+from embed.types import Floats, Media, Pixels
 
 RESIZE = 256
 CROP = 224
 
 
-class ImageTower:
-    """Pictures to unit vectors. Safe to call from several threads."""
+class BuiltinImage(ImageEncoder[Pixels]):
+    """Pictures to vectors in the space of words, and to the network's own features."""
 
     def __init__(self, graph: Path, prototypes: Path) -> None:
         # One thread: pictures in parallel beat parallel loops inside one picture.
         self._session = open_session(graph, threads=1, optimise=True)
         self._prototypes = np.load(prototypes, allow_pickle=False).astype(np.float32)
 
-    def embed(self, pictures: Sequence[Pixels]) -> tuple[Floats, Floats]:
-        """`(H, W, 3)` uint8 pictures to joint `(N, 384)` and native `(N, 1280)` unit rows."""
-        pairs = [self._embed_one(picture) for picture in pictures]
-        joint, native = zip(*pairs, strict=True)
-        return normalise(np.stack(joint)), normalise(np.stack(native))
+    def prepare(self, piece: Media) -> Pixels:
+        return prepare(pixels_of(piece))
 
-    def classify(self, picture: Pixels) -> tuple[Floats, Floats]:
-        """Pooled features `(1280,)` and posterior `(1000,)` of one picture."""
+    def run(self, batch: Sequence[Pixels]) -> Rows:
+        """Joint `(N, 384)` and native `(N, 1280)`."""
         # One by one: as fast as a batch on a CPU, and rounding cannot depend on the neighbours.
-        pixels = prepare(picture)[np.newaxis]
-        features, posterior = self._session.run(["features", "posterior"], {"pixels": pixels})
-        return features[0], posterior[0]
+        pairs = [self._run(pixels) for pixels in batch]
+        joint, native = zip(*pairs, strict=True)
+        return Rows(np.stack(joint), np.stack(native))
 
-    def _embed_one(self, picture: Pixels) -> tuple[Floats, Floats]:
-        features, posterior = self.classify(picture)
+    def _run(self, pixels: Pixels) -> tuple[Floats, Floats]:
+        outputs = ["features", "posterior"]
+        features, posterior = self._session.run(outputs, {"pixels": pixels[np.newaxis]})
         # Not `@`: the rounding of BLAS depends on how many threads it was given.
-        joint: Floats = np.einsum("k,kd->d", posterior, self._prototypes)
-        return joint, features
+        joint: Floats = np.einsum("k,kd->d", posterior[0], self._prototypes)
+        return joint, features[0]
 
 
 def prepare(picture: Pixels) -> Pixels:
@@ -56,11 +54,6 @@ def prepare(picture: Pixels) -> Pixels:
     Bicubic, antialiased, sizes rounded as torchvision's Resize(256) and CenterCrop(224) do. Only
     the crop is computed, so that a very long picture costs no more than a square one.
     """
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
-        raise BadInput(
-            f"a picture is (H, W, 3) uint8 with at least one pixel, not {picture.shape} "
-            f"{picture.dtype}"
-        )
     height, width = picture.shape[:2]
     shorter = min(height, width)
     box = (*_crop(width, shorter), *_crop(height, shorter))

@@ -1,0 +1,1 @@
+"""Composite spaces: towers and trained heads, described by one manifest."""

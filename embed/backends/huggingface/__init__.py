@@ -1,0 +1,1 @@
+"""Towers of the transformers and sentence-transformers families, by what they can do."""

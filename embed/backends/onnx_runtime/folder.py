@@ -1,0 +1,176 @@
+"""The form of an exported folder: what `onnx_export` writes and `onnx_tower` reads.
+
+`crossbind.json` is written last and names every file with its size and SHA-256, so a folder that
+has it is whole, and one that changed since is found out. It imports no runtime.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from embed.errors import BadInput, MissingWeights
+from embed.types import Modality, Space
+from embed.weights.folder import digest_of
+
+MANIFEST = "crossbind.json"
+FORMAT = 1
+
+
+class FileFacts(NamedTuple):
+    """Bytes, and SHA-256 in hex."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What `crossbind.json` says.
+
+    folder: where it lies. origin: id of the space that was exported. encoders: by modality, the
+    graph and what goes before it, as `onnx_tower` reads them. checked: what the export measured;
+    people read it, the tower does not.
+    """
+
+    folder: Path
+    origin: str
+    precision: str
+    dim: int
+    native_dims: Mapping[Modality, int]
+    preprocessing: str
+    chunker: str
+    image_side: int
+    licence: str
+    source: str
+    encoders: Mapping[Modality, Mapping[str, Any]]
+    files: Mapping[str, FileFacts]
+    checked: Mapping[str, Any]
+
+    @property
+    def space(self) -> Space:
+        """A space of its own: its numbers are those of `origin` to some digits, not to the last.
+
+        The folder is part of its name, as that is how it is found again.
+        """
+        parts = {name: facts.sha256 for name, facts in self.files.items()}
+        said = json.dumps([parts, self.encoders], sort_keys=True)
+        return Space(
+            name=f"onnx:{self.folder}",
+            revision=hashlib.sha256(said.encode()).hexdigest()[:12],
+            preprocessing=self.preprocessing,
+            precision=self.precision,
+            dim=self.dim,
+        )
+
+    @property
+    def bytes(self) -> int:
+        """Of all its files."""
+        return sum(facts.size for facts in self.files.values())
+
+    def check_sizes(self) -> None:
+        """Raises MissingWeights when a file is gone, or of another length."""
+        for name, facts in self.files.items():
+            path = self.folder / name
+            if not path.is_file():
+                raise MissingWeights(f"{path} is missing: {_AGAIN}")
+            if path.stat().st_size != facts.size:
+                raise MissingWeights(
+                    f"{path} has {path.stat().st_size} bytes where {facts.size} are expected: "
+                    f"{_AGAIN}"
+                )
+
+    def check_digests(self, cache: Path) -> None:
+        """Raises MissingWeights when a file is gone or was changed. Digests are remembered."""
+        self.check_sizes()
+        for name, facts in self.files.items():
+            digest = digest_of(self.folder / name, cache)
+            if digest != facts.sha256:
+                raise MissingWeights(
+                    f"{self.folder / name} was changed: its SHA-256 is {digest} where "
+                    f"{facts.sha256} is expected: {_AGAIN}"
+                )
+
+
+_AGAIN = "copy the folder again, or export it again"
+
+
+def facts_of(folder: Path) -> dict[str, FileFacts]:
+    """Every file of `folder`, sorted."""
+    facts = {}
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        facts[path.name] = FileFacts(path.stat().st_size, digest)
+    return facts
+
+
+def write(manifest: Manifest, folder: Path) -> None:
+    """Writes `crossbind.json` into `folder`."""
+    document = {
+        "format": FORMAT,
+        "origin": manifest.origin,
+        "precision": manifest.precision,
+        "dim": manifest.dim,
+        "native_dims": dict(manifest.native_dims),
+        "preprocessing": manifest.preprocessing,
+        "chunker": manifest.chunker,
+        "image_side": manifest.image_side,
+        "licence": manifest.licence,
+        "source": manifest.source,
+        "encoders": dict(manifest.encoders),
+        "files": {name: facts._asdict() for name, facts in manifest.files.items()},
+        "checked": dict(manifest.checked),
+    }
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> Manifest:
+    """What `folder` says of itself. Raises MissingWeights, BadInput."""
+    path = folder / MANIFEST
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingWeights(
+            f"{path} cannot be read ({error.strerror}): give a folder that `crossbind export` made"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is no JSON: {_AGAIN}") from error
+    try:
+        return _manifest(document, folder)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise BadInput(
+            f"{path} is not what `crossbind export` writes ({error!r}): {_AGAIN}"
+        ) from error
+
+
+def _manifest(document: dict[str, Any], folder: Path) -> Manifest:
+    if document["format"] != FORMAT:
+        raise BadInput(
+            f"{folder / MANIFEST} has format {document['format']!r} and this version reads "
+            f"{FORMAT}: export it again"
+        )
+    files = {name: FileFacts(**facts) for name, facts in document["files"].items()}
+    outside = [name for name in files if Path(name).name != name]
+    if outside:
+        raise BadInput(f"{folder / MANIFEST} names {outside[0]!r}, which is not in its folder")
+    return Manifest(
+        folder=folder,
+        origin=str(document["origin"]),
+        precision=str(document["precision"]),
+        dim=int(document["dim"]),
+        native_dims={Modality(name): int(dim) for name, dim in document["native_dims"].items()},
+        preprocessing=str(document["preprocessing"]),
+        chunker=str(document["chunker"]),
+        image_side=int(document["image_side"]),
+        licence=str(document["licence"]),
+        source=str(document["source"]),
+        encoders={Modality(name): dict(entry) for name, entry in document["encoders"].items()},
+        files=files,
+        checked=dict(document["checked"]),
+    )

@@ -1,0 +1,117 @@
+"""Writes what each encoder of a tower needs into a folder: graphs, tokenizers, recipes.
+
+Its `encoders` are the entries of `crossbind.json` that `onnx_encoders` reads. The built-in space
+runs on ONNX already: its graphs are copied, or brought to another precision.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from embed.backends import recipes
+from embed.backends.builtin import space as builtin
+from embed.backends.onnx_runtime.graph import convert, write_graph
+from embed.backends.recipe_encoders import PixelsEncoder, SoundEncoder, WordsEncoder
+from embed.backends.recipes import Network, TextRecipe
+from embed.backends.tower import AudioEncoder, Encoder, FramesEncoder, Tower
+from embed.errors import NotAvailable, StorageFull
+from embed.types import Modality
+from embed.weights import store
+
+log = logging.getLogger(__name__)
+
+COPIES = 3  # of the weights that lie on the disk at once: traced, simplified, converted
+SPARE = 64 << 20
+
+
+class Writer:
+    """Fills `folder`, one modality at a time; films after pictures."""
+
+    def __init__(self, tower: Tower, folder: Path, precision: str) -> None:
+        self.folder = folder
+        self.encoders: dict[Modality, dict[str, Any]] = {}
+        self.gaps: dict[Modality, float] = {}
+        self.left_out: list[Modality] = []
+        self._tower = tower
+        self._precision = precision
+
+    def add(self, modality: Modality) -> None:
+        """Raises BackendFailed, StorageFull, and what the encoder raises when it is loaded."""
+        encoder = self._tower.encoder(modality)
+        entry = self._entry(modality, encoder)
+        if entry is None:
+            self.left_out.append(modality)
+        else:
+            self.encoders[modality] = entry
+
+    def _entry(self, modality: Modality, encoder: Encoder[Any]) -> dict[str, Any] | None:
+        if isinstance(encoder, FramesEncoder):
+            return self._frames(encoder)
+        if isinstance(self._tower, builtin.Builtin):
+            return self._builtin(modality, self._tower)
+        network = _network_of(encoder)
+        return self._network(modality, encoder, network) if network else None
+
+    def _frames(self, films: FramesEncoder[Any]) -> dict[str, Any] | None:
+        if Modality.IMAGE not in self.encoders:
+            return None
+        numbers = {"seconds": films.seconds, "per_second": films.per_second}
+        return {"kind": "frames", "min_side": films.min_side, **numbers}
+
+    def _network(
+        self, modality: Modality, encoder: Encoder[Any], network: Network
+    ) -> dict[str, Any]:
+        log.info("exporting %s in %s", modality, self._precision)
+        weights = sum(value.nbytes for value in network.module.state_dict().values())
+        self._make_sure_of(COPIES * weights)
+        graph = self.folder / f"{modality}.onnx"
+        with tempfile.TemporaryDirectory(dir=self.folder.parent) as work:
+            self.gaps[modality] = write_graph(network, graph, Path(work), precision=self._precision)
+        entry: dict[str, Any] = {
+            "kind": "recipe",
+            "graph": graph.name,
+            "inputs": list(network.inputs),
+            "outputs": list(network.outputs),
+        }
+        recipe = network.recipe
+        if isinstance(recipe, TextRecipe):
+            assert isinstance(encoder, WordsEncoder)
+            recipe = replace(recipe, tokenizer="tokenizer.json")
+            encoder.words.save(self.folder / recipe.tokenizer)
+        if isinstance(encoder, AudioEncoder):
+            entry["downmix"] = encoder.downmix.value
+        return {**entry, "recipe": recipes.to_json(recipe)}
+
+    def _builtin(self, modality: Modality, tower: builtin.Builtin) -> dict[str, Any]:
+        graph = tower.graph(modality)
+        self._make_sure_of(COPIES * graph.stat().st_size)
+        convert(graph, self.folder / graph.name, precision=self._precision)
+        beside, name, weights = {
+            Modality.TEXT: ("tokenizer", "tokenizer.json", builtin.TOKENIZER),
+            Modality.IMAGE: ("prototypes", "prototypes.npy", builtin.PROTOTYPES),
+        }[modality]
+        shutil.copyfile(store.find(weights), self.folder / name)
+        return {"kind": f"builtin-{modality}", "graph": graph.name, beside: name}
+
+    def _make_sure_of(self, wanted: int) -> None:
+        free, needed = shutil.disk_usage(self.folder).free, wanted + SPARE
+        if free < needed:
+            raise StorageFull(
+                f"exporting needs some {needed >> 20} MiB for a while and {free >> 20} are free: "
+                "free some, or name a folder on another disk"
+            )
+
+
+def _network_of(encoder: Encoder[Any]) -> Network | None:
+    """None for an encoder that has no network to give, or more around it than a recipe."""
+    if not isinstance(encoder, PixelsEncoder | SoundEncoder | WordsEncoder):
+        return None
+    try:
+        return encoder.network()
+    except NotAvailable:
+        return None

@@ -1,0 +1,1 @@
+"""Towers of open_clip: CLIP, SigLIP, CoCa, EVA and their kin."""

@@ -1,0 +1,184 @@
+"""Encoders made of a recipe and a network: what most towers are.
+
+`run` batches by shape, so that a vector does not depend on its neighbours. A network is anything
+that takes arrays and returns arrays, such as `torch_core.Core` or an ONNX session: `(joint,)` or
+`(joint, native)`, `(N, D)` each, not brought to unit length. It knows no library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embed.backends.recipes import (
+    AudioRecipe,
+    ImageRecipe,
+    Network,
+    Patches,
+    PatchRecipe,
+    Recipe,
+)
+from embed.backends.tower import (
+    AudioEncoder,
+    ImageEncoder,
+    Rows,
+    TextEncoder,
+    VideoEncoder,
+    pixels_of,
+    samples_of,
+    text_of,
+)
+from embed.backends.words import Words
+from embed.errors import NotAvailable
+from embed.types import CharSpan, Floats, Media, Pixels
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+Core = Callable[..., tuple[NDArray[np.float32], ...]]
+
+
+class Made(NamedTuple):
+    """A module made anew for each export: one that has run is fitted to its machine."""
+
+    make: Callable[[], Module]
+
+
+class WordsEncoder(TextEncoder[list[int]]):
+    """Texts: the network takes ids and, where the recipe says so, their mask, int64 `(N, L)`."""
+
+    def __init__(self, words: Words, core: Core, module: Module | Made | None = None) -> None:
+        self.words = words
+        self._core = core
+        self._module = module
+
+    def prepare(self, piece: Media) -> list[int]:
+        return self.words.encode(text_of(piece))
+
+    def run(self, batch: Sequence[list[int]]) -> Rows:
+        ids, mask = self.words.pad(batch)
+        return Rows(*(self._core(ids, mask) if self.words.recipe.mask else self._core(ids)))
+
+    def network(self) -> Network:
+        """Raises NotAvailable where there is no module."""
+        ids, mask = self.words.pad([self.words.encode("a"), self.words.encode("a b c")])
+        inputs = {"ids": ids, "mask": mask} if self.words.recipe.mask else {"ids": ids}
+        length = {1: "tokens"} if self.words.recipe.padding == "longest" else {}
+        return _network(self._module, inputs, self.words.recipe, length)
+
+    def spans(self, text: str) -> Iterator[CharSpan | None]:
+        return self.words.spans(text)
+
+    def count_tokens(self, text: str) -> int:
+        return self.words.count_tokens(text)
+
+
+class PixelsEncoder(ImageEncoder[Pixels]):
+    """Pictures of one size: the network takes `(N, H, W, 3)` uint8."""
+
+    def __init__(
+        self, recipe: ImageRecipe, core: Core, module: Module | Made | None = None
+    ) -> None:
+        self._recipe = recipe
+        self._core = core
+        self._module = module
+
+    def prepare(self, piece: Media) -> Pixels:
+        return self._recipe.prepare(pixels_of(piece))
+
+    def run(self, batch: Sequence[Pixels]) -> Rows:
+        return Rows(*self._core(np.stack(batch)))
+
+    def network(self) -> Network:
+        """Raises NotAvailable where there is no module."""
+        shape = (2, self._recipe.height, self._recipe.width, 3)
+        pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        return _network(self._module, {"pixels": pixels}, self._recipe)
+
+
+class PatchesEncoder(ImageEncoder[Patches]):
+    """Pictures of any shape: patches `(N, P, F)` uint8, a mask `(N, P)`, grids `(N, 2)` int64."""
+
+    def __init__(self, recipe: PatchRecipe, core: Core) -> None:
+        self._recipe = recipe
+        self._core = core
+
+    def prepare(self, piece: Media) -> Patches:
+        return self._recipe.prepare(pixels_of(piece))
+
+    def run(self, batch: Sequence[Patches]) -> Rows:
+        return Rows(*self._core(*self._recipe.stack(batch)))
+
+
+class SoundEncoder(AudioEncoder[Floats]):
+    """Sounds of at most `recipe.seconds`: the network takes features, float32."""
+
+    def __init__(
+        self, recipe: AudioRecipe, core: Core, module: Module | Made | None = None
+    ) -> None:
+        self._recipe = recipe
+        self._core = core
+        self._module = module
+        self.rate = recipe.rate
+        self.seconds = recipe.seconds
+
+    def prepare(self, piece: Media) -> Floats:
+        return self._recipe.prepare(samples_of(piece, self.rate))
+
+    def run(self, batch: Sequence[Floats]) -> Rows:
+        return by_shape(batch, self._core)
+
+    def network(self) -> Network:
+        """Raises NotAvailable where there is no module."""
+        noise = np.random.default_rng(0).normal(0.0, 0.1, (2, self._recipe.samples))
+        sounds = np.stack([self._recipe.prepare(sound) for sound in noise.astype(np.float32)])
+        length = {2: "samples"} if self._recipe.kind == "waveform" else {}
+        return _network(self._module, {"features": sounds}, self._recipe, length)
+
+
+class FilmEncoder(VideoEncoder[Pixels]):
+    """Films read whole: the network takes frames `(N, T, H, W, 3)` uint8.
+
+    frames: how many, taken evenly and some twice if need be; None takes all there are.
+    """
+
+    def __init__(self, recipe: ImageRecipe, core: Core, frames: int | None = None) -> None:
+        self._recipe = recipe
+        self._core = core
+        self._frames = frames
+        self.min_side = recipe.min_side
+
+    def prepare(self, piece: Media) -> Pixels:
+        film = pixels_of(piece, frames=True)
+        if self._frames:
+            film = film[np.linspace(0, len(film) - 1, self._frames).round().astype(int)]
+        return np.stack([self._recipe.prepare(frame) for frame in film])
+
+    def run(self, batch: Sequence[Pixels]) -> Rows:
+        return by_shape(batch, self._core)
+
+
+def _network(
+    module: Module | Made | None,
+    inputs: Mapping[str, NDArray[Any]],
+    recipe: Recipe,
+    dynamic: Mapping[int, str] | None = None,
+) -> Network:
+    if module is None:
+        raise NotAvailable("this tower keeps no network that could be exported")
+    fresh = module.make() if isinstance(module, Made) else module
+    axes = {name: {0: "batch", **(dynamic or {})} for name in inputs}
+    return Network(module=fresh, inputs=inputs, dynamic=axes, outputs=("joint",), recipe=recipe)
+
+
+def by_shape(batch: Sequence[NDArray[Any]], core: Core) -> Rows:
+    """Runs arrays of one shape together, and puts the rows back in order."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row, array in enumerate(batch):
+        groups.setdefault(array.shape, []).append(row)
+    parts = [core(np.stack([batch[row] for row in rows])) for rows in groups.values()]
+    order = np.argsort([row for rows in groups.values() for row in rows])
+    return Rows(*(np.concatenate(part)[order] for part in zip(*parts, strict=True)))

