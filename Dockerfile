@@ -2,7 +2,11 @@
 #   docker build -t crossbind .
 #   docker run -e CROSSBIND_API_KEY=secret -v crossbind:/data -p 127.0.0.1:8080:8080 crossbind
 # It listens beyond localhost and so refuses to start without CROSSBIND_API_KEY. Names other than
-# localhost by which clients reach it belong in CROSSBIND_ALLOWED_HOSTS.
+# localhost by which clients reach it belong in CROSSBIND_ALLOWED_HOSTS, spaces that they may use
+# besides the built-in one in CROSSBIND_SPACES, and a limit on uploads other than 64 MiB in
+# CROSSBIND_MAX_UPLOAD_MIB. CROSSBIND_OFFLINE=1 keeps it from fetching weights; with it, mount those of
+# the hub: -v ~/.cache/huggingface:/home/crossbind/.cache/huggingface
+# Nothing but Python packages is installed: FFmpeg is inside PyAV, PDFium inside pypdfium2.
 FROM python:3.11-slim
 
 ENV CROSSBIND_HOME=/data \

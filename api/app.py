@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic.json_schema import models_json_schema
@@ -36,6 +37,8 @@ PAGE = {
     },
 }
 HEALTH = ("/health/live", "/health/ready")
+DRAWING = 8
+"""Threads that previews may hold, so that a page full of them holds up nothing else."""
 
 _BODIES = (CollectionBody, EmbeddingsBody, ItemPatch, ItemsBody, SearchBody)
 _PAGE_TYPES = {
@@ -65,6 +68,7 @@ def create_app(service: Service) -> FastAPI:
         responses={"default": {"model": ErrorAnswer, "description": "What went wrong"}},
     )
     app.state.service = service
+    app.state.drawing = CapacityLimiter(DRAWING)
     for module in (health, models, collections, items, search, embeddings):
         app.include_router(module.router)
     for path, name in PAGE.items():

@@ -18,7 +18,11 @@ Exit codes: 0 ok, 1 some items failed, 2 usage, 3 not found, 4 bad input, 5 not 
 installed, 70 internal error, 130 interrupted."""
 
 EXAMPLES = {
-    "ingest": ("crossbind ingest ~/Pictures", "crossbind ingest notes/ --collection notes --prune"),
+    "ingest": (
+        "crossbind ingest ~/Pictures",
+        "crossbind ingest notes/ --collection notes --prune",
+        "crossbind ingest ~/Pictures --collection clip --space open_clip:ViT-B-32/openai",
+    ),
     "search": (
         'crossbind search "a dog on a beach"',
         "crossbind search --image photo.jpg",
@@ -122,7 +126,11 @@ def _add_collection(parser: argparse.ArgumentParser) -> None:
 def _ingest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="file or folder")
     _add_collection(parser)
-    parser.add_argument("--space", metavar="S", help="embedding space of a new collection")
+    parser.add_argument(
+        "--space",
+        metavar="S",
+        help="embedding space of a new collection (default: builtin); crossbind models has more",
+    )
     parser.add_argument(
         "--workers", type=_positive, metavar="N", help="files read at once (default: the cores)"
     )
@@ -147,6 +155,11 @@ def _search(parser: argparse.ArgumentParser) -> None:
         metavar="W,W",
         help="how much each part counts: the words first, then the media in their order; "
         "below 0 is minus (default: 1 each)",
+    )
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="read the media as one, in a space that can, rather than add their vectors",
     )
     parser.add_argument(
         "--without",

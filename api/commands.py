@@ -22,6 +22,7 @@ from api.progress import plain_progress
 from api.query_lines import search_lines
 from api.requests import ModelSummary, SearchRequest, Term
 from api.service import Service
+from api.shapes import many
 from embed import registry
 from embed.types import Modality
 from index.ingest import Progress
@@ -29,6 +30,7 @@ from index.ingest import Progress
 if TYPE_CHECKING:
     from api.terminal import Terminal
 
+ROOMS = {"api", "embed", "index"}
 NOTHING_ASKED = (
     "nothing to look for: give words, a picture, a sound, a film, or a mix, for example\n"
     '  crossbind search "a dog on a beach"\n'
@@ -51,10 +53,14 @@ def run(
 
 
 class _Stderr(logging.Handler):
-    """Writes to whatever stderr is at the moment: a progress bar puts itself in between."""
+    """Writes to whatever stderr is at the moment: a progress bar puts itself in between.
+
+    A library that set its own logger to tell more writes for itself already.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        if record.name.partition(".")[0] in ROOMS or record.levelno >= logging.root.level:
+            print(self.format(record), file=sys.stderr, flush=True)
 
 
 def _log_to_stderr(*, verbose: bool, quiet: bool) -> None:
@@ -125,8 +131,8 @@ def _terms(arguments: argparse.Namespace) -> tuple[Term, ...]:
     weights = arguments.weights or (1.0,) * len(parts)
     if len(weights) != len(parts):
         raise UsageError(
-            f"--weights has {len(weights)} numbers for {len(parts)} parts; one each is wanted, the "
-            "words first, then the media in their order"
+            f"--weights has {many(len(weights), 'number')} for {many(len(parts), 'part')}; one "
+            "each is wanted, the words first, then the media in their order"
         )
     return (
         *(Term(kind=k, value=v, weight=w) for (k, v), w in zip(parts, weights, strict=True)),
@@ -140,6 +146,7 @@ def _request(arguments: argparse.Namespace, terms: tuple[Term, ...]) -> SearchRe
         collection=arguments.collection,
         k=arguments.k,
         modalities=_modalities(arguments.modality),
+        together=arguments.together,
     )
 
 
@@ -265,7 +272,7 @@ def _export(arguments: argparse.Namespace, service: Service, people: Terminal | 
     for recall in report.recalls:
         people.note(f"  recall@10, {recall}")
     if report.left_out:
-        people.note(f"  left out, as no network is offered: {', '.join(report.left_out)}")
+        people.note(f"  cannot be exported, and left out: {', '.join(report.left_out)}")
     return OK
 
 

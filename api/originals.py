@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from api.blobs import Blobs
 from api.requests import MediaFile, Upload, UploadOutcome
+from api.shapes import PARTS
 from embed.batcher import Batcher
 from embed.errors import (
     CrossbindError,
@@ -105,7 +106,12 @@ def _entries(
     key = upload.id or uuid4().hex
     record = upload.record or (replaced[0].record if replaced else key)
     entries: list[Entry] = []
-    left_out: dict[Modality, str] = {}
+    left_out = {
+        modality: f"{upload.name or 'it'}: {PARTS[modality]} is left out, because this space does "
+        "not embed it"
+        for modality in begun.raw.modalities
+        if modality not in begun.raw.accepted
+    }
     for modality, pieces in begun.parts.items():
         try:
             if isinstance(pieces, CrossbindError):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
+from api.shapes import pace
 from index.ingest import Progress
 
 EVERY_SECONDS = 5.0
@@ -52,5 +53,5 @@ def _line(progress: Progress, speed: float | None) -> str:
     if progress.failed:
         line += f", {progress.failed} failed"
     if speed is not None:
-        line += f", {speed:.1f} per second, {(progress.total - progress.done) / speed:.0f} s left"
+        line += f", {pace(speed)}, {(progress.total - progress.done) / speed:.0f} s left"
     return line

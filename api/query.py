@@ -19,6 +19,7 @@ from api.requests import SearchAnswer, SearchRequest, Term
 from embed.batcher import Batcher, Embedded
 from embed.errors import BadInput, InvalidQuery, InvalidVector, TooLarge
 from embed.media.read import open_media
+from embed.media.source import shown
 from embed.types import Floats, Media, Modality, check_unit, normalise
 from index.collection import Collection
 from index.types import VectorKind
@@ -136,11 +137,16 @@ def _part(term: Term, line: _Line, collection: Collection | None) -> Callable[[]
             else _of_item(str(term.value), collection)
         )
         return lambda: given
-    medium = _words(term.value) if term.kind == "text" else _medium(term, line.batcher)
+    medium = medium_of(term, line.batcher)
     waiting = line.join(medium)
     if not waiting:
         raise BadInput(f"the query's {term.kind} holds nothing to embed", param=term.kind)
     return lambda: _of_media(medium.modality, [future.result() for future in waiting])
+
+
+def medium_of(term: Term, batcher: Batcher) -> Media:
+    """What a term of words or of a file holds. Raises InvalidQuery, BadInput, TooLarge."""
+    return _words(term.value) if term.kind == "text" else _medium(term, batcher)
 
 
 def _words(value: object) -> Media:
@@ -162,9 +168,11 @@ def _medium(term: Term, batcher: Batcher) -> Media:
     raw = open_media(term.value, accepts=embedder.modalities, name=name)
     wanted = MEDIA_TERMS[term.kind]
     if wanted not in raw.accepted:
-        holds = " and ".join(raw.accepted)
+        missing = wanted not in raw.modalities
+        called = name or shown(Path(str(term.value)))
+        why = f"and holds {' and '.join(raw.accepted)}" if missing else "which this space lacks"
         raise BadInput(
-            f"the query's {term.kind} holds {holds}; pass it as {raw.accepted[0]}",
+            f"{called} was given as {term.kind}, {why}; pass it as {raw.modality}",
             param=term.kind,
         )
     return raw.decode(wanted, image_side=embedder.image_side)

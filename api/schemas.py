@@ -200,6 +200,9 @@ class SearchBody(Wire):
     k: int = Field(10, ge=1, le=MAX_K)
     modalities: list[_MODALITIES] | None = Field(None, min_length=1)
     min_score: float | None = Field(None, ge=-1, le=1, description="Cosine; worse is dropped.")
+    together: bool = Field(
+        False, description="Read the media of a query as one, in a space that can."
+    )
     include: list[Literal["vector"]] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -219,6 +222,7 @@ class SearchBody(Wire):
                 k=self.k,
                 modalities=wanted,
                 min_score=self.min_score,
+                together=self.together,
                 include=frozenset(self.include),
             )
             for fused in batch or []

@@ -33,6 +33,7 @@ from api.requests import (
     Upload,
     UploadOutcome,
 )
+from api.together import embed_requests
 from api.towers import Towers
 from embed import registry
 from embed.batcher import Batcher
@@ -103,7 +104,7 @@ class Service:
     def export(
         self, space: str, folder: Path, *, precision: str = "fp32", check: Path | None = None
     ) -> ExportReport:
-        """Writes a space as ONNX graphs into `folder`. Raises what `onnx_export` raises."""
+        """Writes a space as ONNX graphs into `folder`. Raises what `onnx_runtime.export` raises."""
         from embed.backends.onnx_runtime import export as onnx_export  # noqa: PLC0415 (loads torch)
 
         options = registry.LoadOptions(
@@ -178,7 +179,7 @@ class Service:
             with suppress(Conflict):  # another ingest was faster
                 self.create_collection(collection, space=space or DEFAULT_SPACE)
             target, batcher = self._open_with_tower(collection)
-        if space is not None and space != target.info.space.name:
+        if space is not None and self._towers.describe(space).space.name != target.info.space.name:
             raise SpaceMismatch(
                 f"collection {collection!r} is in space {target.info.space.name!r}, not {space!r}: "
                 "leave the space out, or name another collection",
@@ -265,7 +266,7 @@ class Service:
         start = time.perf_counter()
         (name,) = {request.collection for request in requests}
         collection, batcher = self._open_with_tower(name)
-        queries = embed_queries([request.terms for request in requests], batcher, collection)
+        queries = embed_requests(requests, batcher, collection)
         embed_ms = (time.perf_counter() - start) * 1e3
         return [
             answer(request, query, collection, embed_ms)

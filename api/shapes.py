@@ -5,6 +5,12 @@ from __future__ import annotations
 from embed.types import CharSpan, Modality, PageSpan, Span, TimeSpan
 
 MARKS = {Modality.TEXT: "¶", Modality.IMAGE: "▣", Modality.AUDIO: "♪", Modality.VIDEO: "▶"}
+PARTS = {
+    Modality.TEXT: "the words",
+    Modality.IMAGE: "the pictures",
+    Modality.AUDIO: "the sound",
+    Modality.VIDEO: "the film",
+}
 
 
 def printable(text: str) -> str:
@@ -20,6 +26,12 @@ def short(text: str, length: int) -> str:
 def many(count: int, noun: str) -> str:
     """`1 file`, `2 files`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def pace(per_second: float) -> str:
+    """`3.5 per second`; for what takes long, `1.3 per minute`."""
+    slow = per_second < 1
+    return f"{60 * per_second:.1f} per minute" if slow else f"{per_second:.1f} per second"
 
 
 def marked(modality: Modality) -> str:

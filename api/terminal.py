@@ -22,7 +22,8 @@ from rich.text import Text
 from api import lists
 from api.progress import Rate, plain_progress
 from api.requests import CollectionSummary, ModelSummary, SearchAnswer
-from api.shapes import many, marked, place_in, printable, short
+from api.shapes import PARTS, many, marked, pace, place_in, printable, short
+from embed.errors import UnsupportedModality
 from embed.media.source import shown
 from embed.types import Modality
 from index.ingest import Progress
@@ -32,12 +33,10 @@ from index.walk import path_of
 BAR_CELLS = 10
 EXCERPT = 160
 FAILURE_EXAMPLES = 3
-PARTS = {
-    Modality.TEXT: "the words",
-    Modality.IMAGE: "the pictures",
-    Modality.AUDIO: "the sound",
-    Modality.VIDEO: "the film",
-}
+OTHER_SPACES = (
+    "to take in what this space does not: crossbind models lists other spaces; give one to a new "
+    "collection with crossbind ingest --collection NAME --space SPACE"
+)
 
 
 class _Console(Console):
@@ -140,7 +139,7 @@ class Terminal:
             )
             if count
         ]
-        rate = f" ({report.items_per_second:.1f} per second)" if report.ingested else ""
+        rate = f" ({pace(report.items_per_second)})" if report.ingested else ""
         rest = f"; {', '.join(counts)}" if counts else ""
         self.note(
             f"{_files(report.ingested)} indexed into {collection!r} "
@@ -150,6 +149,9 @@ class Terminal:
             self.note(Text(_left_out(report.left_out), style="yellow"))
         if not self.quiet:
             self.failures(report.failures)
+        refused = any(failure.code == UnsupportedModality.code for failure in report.failures)
+        if refused or report.left_out:
+            self.note(Text(OTHER_SPACES, style="dim"))
 
     def failures(self, failures: Sequence[Failure]) -> None:
         """By code, most frequent first: a few examples of each, or all when verbose."""

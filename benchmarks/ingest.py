@@ -181,7 +181,7 @@ def possible_rate(files: Sequence[Path]) -> float:
 
     def once(path: Path) -> None:
         raw = open_media(path, accepts=accepts)
-        embedder.embed([raw.decode(image_side=embedder.image_side)])
+        embedder.embed([raw.decode(raw.modality, image_side=embedder.image_side)])
 
     return len(os.sched_getaffinity(0)) / cpu_seconds(once, sample)
 

@@ -95,7 +95,9 @@ class Batcher:
                 self._changed.wait()
             if self._closed:
                 raise NotAvailable("the embedder was closed; start the service again")
-            waiting = _Waiting(self._order, media.modality, prepared, future)
+            # A question goes before what a long job has waiting, and no further.
+            order = self._order if block else self._order - self._max_pending
+            waiting = _Waiting(order, media.modality, prepared, future)
             self._queues.setdefault(media.modality, deque()).append(waiting)
             self._order += 1
             self._pending += 1

@@ -6,8 +6,10 @@ a download unless that type is one that a browser shows without running anything
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
@@ -17,6 +19,7 @@ from api.requests import Upload, UploadOutcome
 from api.routes.inputs import Served, json_body, takes
 from api.routes.uploads import Uploads, read_uploads, takes_uploads
 from api.schemas import ItemPatch, ItemsPage, PreviewSize
+from api.service import Service
 from api.wire import item_to_json
 
 router = APIRouter(prefix="/v1/collections/{c}/items", tags=["items"])
@@ -129,8 +132,15 @@ def get_media(service: Served, c: str, item_id: str, request: Request) -> Respon
     response_class=Response,
     responses=_BYTES,
 )
-def get_preview(
+async def get_preview(
     service: Served, c: str, item_id: str, size: Annotated[PreviewSize, Query()], request: Request
+) -> Response:
+    drawn = partial(_preview, service, c, item_id, size, request)
+    return await to_thread.run_sync(drawn, limiter=request.app.state.drawing)
+
+
+def _preview(
+    service: Service, c: str, item_id: str, size: PreviewSize, request: Request
 ) -> Response:
     headers = _headers(f'"{service.media(c, item_id).version}-{size.side}-{size.at}"')
     if _unchanged(request, headers):

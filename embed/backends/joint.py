@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from embed.backends.tower import Encoder, Once, Rows, Tower
+from embed.backends.tower import Encoder, Once, Rows, Tower, blamed, vectors_of
 from embed.errors import UnsupportedModality
-from embed.types import Batching, Media, Modality, Space, Vectors, normalise
+from embed.types import Batching, Media, Modality, Space, Vectors
 
 
 class JointEncoder(ABC):
@@ -62,5 +62,6 @@ class JointTower(Tower):
                 f"one of each, not {', '.join(piece.modality for piece in pieces) or 'nothing'}"
             )
         encoder = self._joints[together]()
-        rows = encoder.run({piece.modality: piece for piece in pieces})
-        return Vectors(encoder.space, normalise(rows.joint))
+        with blamed(encoder.space, " with ".join(sorted(together))):
+            rows = encoder.run({piece.modality: piece for piece in pieces})
+            return vectors_of(rows, encoder.space)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from embed.backends.bounds import SIDE, within
 from embed.types import Pixels
 
 Resize = Literal["shortest", "squash", "longest-pad"]
@@ -53,6 +54,13 @@ class ImageRecipe:
     fill: int = 0
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError or TypeError for numbers that make no picture."""
+        within("the height", self.height, SIDE)
+        within("the width", self.width, SIDE)
+        within("the size to resize to", self.resize_to or self.height, SIDE)
+        check_channels(self.mean, self.std)
 
     @property
     def min_side(self) -> int:
@@ -100,6 +108,13 @@ class ImageRecipe:
         return _Along(start * scale, min((start + wanted) * scale, source), 0, wanted)
 
 
+def check_channels(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Raises ValueError unless there are three of each, finite, none divided by being 0."""
+    finite = all(map(math.isfinite, (*mean, *std)))
+    if len(mean) != 3 or len(std) != 3 or not finite or 0 in std:
+        raise ValueError(f"pixels cannot be brought to mean {mean!r} and deviation {std!r}")
+
+
 class Patches(NamedTuple):
     """A picture in squares: `(N, patch * patch * 3)` uint8 row by row, and how many they are."""
 
@@ -117,6 +132,12 @@ class PatchRecipe:
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError or TypeError for numbers that make no picture."""
+        within("the side of a patch", self.patch, SIDE)
+        within("the number of patches", self.max_patches, SIDE)
+        check_channels(self.mean, self.std)
 
     @property
     def min_side(self) -> int:

@@ -133,9 +133,11 @@ class SoundEncoder(AudioEncoder[Floats]):
 
     def network(self) -> Network:
         """Raises NotAvailable where there is no module."""
-        noise = np.random.default_rng(0).normal(0.0, 0.1, (2, self._recipe.samples))
+        free = self._recipe.kind == "waveform"  # of any length, so that a second shows all
+        count = min(self._recipe.samples, self.rate) if free else self._recipe.samples
+        noise = np.random.default_rng(0).normal(0.0, 0.1, (2, count))
         sounds = np.stack([self._recipe.prepare(sound) for sound in noise.astype(np.float32)])
-        length = {2: "samples"} if self._recipe.kind == "waveform" else {}
+        length = {2: "samples"} if free else {}
         return _network(self._module, {"features": sounds}, self._recipe, length)
 
 

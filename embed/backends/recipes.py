@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embed.backends import log_mel
+from embed.backends.bounds import SAMPLES, TOKENS, within
 from embed.backends.cleaning import Cleaning
 from embed.backends.picture_recipes import (
     ImageRecipe,
@@ -73,6 +74,10 @@ class TextRecipe:
     prefix: str = ""
     clean: Cleaning = "none"
 
+    def __post_init__(self) -> None:
+        """Raises ValueError or TypeError for a limit that no text can keep."""
+        within("the number of tokens", self.max_tokens, TOKENS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioRecipe:
@@ -97,6 +102,13 @@ class AudioRecipe:
     high: float = 14_000.0
     scale: Literal["htk", "slaney"] = "htk"
     short: Literal["repeat-pad", "repeat", "pad"] = "repeat-pad"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError or TypeError for numbers that make no spectrogram."""
+        for what, value in (("rate", self.rate), ("window", self.window), ("hop", self.hop)):
+            within(f"the {what} of sounds", value, SAMPLES)
+        within("the number of mel bands", self.mels, self.window)
+        within("the length of a sound in samples", self.samples, SAMPLES)
 
     @property
     def samples(self) -> int:

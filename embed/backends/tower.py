@@ -12,11 +12,18 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from embed.errors import BadInput, UnsupportedModality
+from embed.errors import (
+    BackendFailed,
+    BadInput,
+    CrossbindError,
+    InvalidVector,
+    UnsupportedModality,
+)
 from embed.media import pieces
 from embed.types import (
     Batching,
@@ -192,9 +199,9 @@ class Tower:
         return self.encoder(piece.modality).prepare(piece)
 
     def run(self, modality: Modality, batch: Sequence[Any]) -> Vectors:
-        rows = self.encoder(modality).run(batch)
-        native = None if rows.native is None else normalise(rows.native)
-        return Vectors(self._space, normalise(rows.joint), native)
+        encoder = self.encoder(modality)
+        with blamed(self._space, modality):
+            return vectors_of(encoder.run(batch), self._space)
 
     def embed(self, batch: Sequence[Media]) -> Vectors:
         found = sorted({piece.modality for piece in batch})
@@ -217,6 +224,28 @@ class Once(Generic[T]):
                 if self._value is None:
                     self._value = self._make()
         return self._value
+
+
+def vectors_of(rows: Rows, space: Space) -> Vectors:
+    """Rows brought to unit length. Raises InvalidVector where one has no direction."""
+    native = None if rows.native is None else normalise(rows.native)
+    return Vectors(space, normalise(rows.joint), native)
+
+
+@contextmanager
+def blamed(space: Space, what: str) -> Iterator[None]:
+    """What a network raises, or numbers that are no vector, become BackendFailed of its space."""
+    try:
+        yield
+    except CrossbindError as error:
+        if not isinstance(error, InvalidVector):
+            raise
+        raise BackendFailed(f"{space.name} made no vector of {what}: {error.message}") from error
+    except Exception as error:  # each runtime has its own, out of memory among them
+        reason = str(error).strip().partition("\n")[0][:300]
+        raise BackendFailed(
+            f"{space.name} failed on {what}: {type(error).__name__}: {reason}"
+        ) from error
 
 
 def text_of(piece: Media) -> str:

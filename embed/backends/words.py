@@ -105,7 +105,7 @@ class Words:
     def _fitting(self, text: str, span: CharSpan) -> Iterator[CharSpan]:
         """The span, halved while its words, read on their own, are too many tokens."""
         passage = text[span.start : span.end]
-        if not passage.strip():
+        if not clean(passage, self.recipe.clean).strip():  # a line of dashes, to some towers
             return
         if len(passage) < 2 or self._fits(passage):
             yield span

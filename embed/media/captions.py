@@ -78,14 +78,14 @@ def _fields(blocks: Blocks) -> Iterator[tuple[int, str]]:
 
 def _exif_fields(tags: Tags) -> Iterator[tuple[int, str]]:
     for tag, place in _EXIF_WORDS.items():
-        if value := tags.values.get(tag):
+        if value := tags.value(tag):
             yield place, words_of(value)
     for tag, place in _EXIF_UTF16.items():
-        if value := tags.values.get(tag):
+        if value := tags.value(tag):
             words = value.decode("utf-16-le", "ignore").partition("\0")[0]
             parts = words.split(";") if place == _KEYWORDS else [words]
             yield from ((place, part) for part in parts)
-    if value := tags.values.get(_USER_COMMENT):
+    if value := tags.value(_USER_COMMENT):
         yield _COMMENTS, _user_comment(value, tags.byte_order)
 
 

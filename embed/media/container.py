@@ -31,6 +31,8 @@ MAX_BYTES = 32 * 2**30
 MAX_PIXELS = 40_000_000
 """Of one frame: 8K passes. Decoders keep up to seventeen of them."""
 MAX_CHANNELS = 64
+MIN_RATE = 100
+"""Samples a second. Below, resampling multiplies what little there is without end."""
 MAX_RATE = 768_000
 SLACK = 2**28
 """Bytes that may be read of a file beyond sixteen times its size, while jumping about in it."""

@@ -20,6 +20,7 @@ from lxml import etree
 MAX_BLOCK = 2**20
 MAX_BLOCKS = 100_000
 MAX_ENTRIES = 1_000
+MAX_COMMENT = 16_000
 
 ORIENTATION = 0x0112
 _XMP_TAG, _IPTC_TAG, _EXIF_IFD = 0x02BC, 0x83BB, 0x8769
@@ -42,14 +43,21 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """The tags of an Exif block: `byte_order` is struct's, values are bytes as stored."""
+    """The tags of an Exif block: `byte_order` is struct's, values are views of it, as stored.
+
+    Views, because a thousand tags may all claim the same megabyte.
+    """
 
     byte_order: str
-    values: dict[int, bytes]
+    values: dict[int, memoryview]
+
+    def value(self, tag: int) -> bytes:
+        """Empty where there is none."""
+        return bytes(self.values.get(tag, b""))
 
     def number(self, tag: int) -> int | None:
         """A whole number of at most four bytes; None for 0, and where there is none."""
-        value = self.values.get(tag, b"")[:4]
+        value = self.value(tag)[:4]
         return int.from_bytes(value, "little" if self.byte_order == "<" else "big") or None
 
 
@@ -100,14 +108,15 @@ def _iptc_of(resources: bytes) -> bytes:
 
 
 def _png(data: bytes, blocks: Blocks) -> None:
-    at = 8
+    at, texts = 8, 0
     for _ in range(MAX_BLOCKS):
         size, kind = struct.unpack_from(">I4s", data, at)
         if kind in _PNG_CHUNKS:
             body = data[at + 8 : at + 8 + min(size, MAX_BLOCK)]
             if kind == b"eXIf":
                 blocks.exif = body
-            else:
+            elif texts < MAX_ENTRIES:
+                texts += 1
                 _png_text(kind, body, blocks)
         at += 12 + size
 
@@ -128,8 +137,8 @@ def _png_text(kind: bytes, body: bytes, blocks: Blocks) -> None:
         rest = zlib.decompressobj().decompress(rest, MAX_BLOCK)
     if keyword == b"XML:com.adobe.xmp":
         blocks.xmp = rest
-    elif len(blocks.comments) < MAX_ENTRIES:
-        blocks.comments.append((keyword.decode("latin-1"), words_of(rest)))
+    else:  # a thousand bytes can unpack to a megabyte, and there may be many
+        blocks.comments.append((keyword.decode("latin-1"), words_of(rest)[:MAX_COMMENT]))
 
 
 def _gif(data: bytes, blocks: Blocks) -> None:
@@ -162,8 +171,8 @@ def _webp(data: bytes, blocks: Blocks) -> None:
 def _tiff(data: bytes, blocks: Blocks) -> None:
     tags = tags_of(data)
     blocks.exif = data
-    blocks.xmp = tags.values.get(_XMP_TAG, b"")
-    blocks.iptc = tags.values.get(_IPTC_TAG, b"")
+    blocks.xmp = tags.value(_XMP_TAG)
+    blocks.iptc = tags.value(_IPTC_TAG)
 
 
 _WALKS = {
@@ -202,7 +211,7 @@ def _directory(tiff: memoryview, start: int, tags: Tags) -> None:
         where = at + 8
         if size > 4:
             (where,) = struct.unpack_from(f"{order}I", tiff, at + 8)
-        tags.values.setdefault(tag, bytes(tiff[where : where + size]))
+        tags.values.setdefault(tag, tiff[where : where + size])
 
 
 def iptc_of(block: bytes) -> Iterator[tuple[int, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import re
 import signal
 import subprocess
@@ -34,6 +35,7 @@ _WORKER = Path(__file__).with_name("pdf_worker.py")
 _COMMAND = [sys.executable, "-P", str(_WORKER)]
 _NO_MEMORY = 3  # the status with which a worker says so
 _MAX_IDLE = 2
+_MAX_RUNNING = max(8, os.cpu_count() or 1)
 # A hyphen at the end of a line that PDFium saw through, and what has no place in a text.
 _SEAM = re.compile("[\x02\ufffe\xad]\r?\n?")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufffe\uffff]")
@@ -161,24 +163,29 @@ class _Worker:
 
 _idle: list[_Worker] = []
 _idle_lock = threading.Lock()
+_running = threading.BoundedSemaphore(_MAX_RUNNING)
 
 
 @contextmanager
 def _borrowed(called: str) -> Iterator[_Worker]:
-    """A worker for this thread alone; it is kept while it is well and few others are idle."""
-    with _idle_lock:
-        worker = _idle.pop() if _idle else None
-    worker = worker or _started()
-    worker.called = called
-    try:
-        yield worker
-    finally:
+    """A worker for this thread alone; it is kept while it is well and few others are idle.
+
+    Waits while `_MAX_RUNNING` are lent: each may take all the memory that one is allowed.
+    """
+    with _running:
         with _idle_lock:
-            is_kept = worker.is_well and len(_idle) < _MAX_IDLE
-            if is_kept:
-                _idle.append(worker)
-        if not is_kept:
-            worker.close()
+            worker = _idle.pop() if _idle else None
+        worker = worker or _started()
+        worker.called = called
+        try:
+            yield worker
+        finally:
+            with _idle_lock:
+                is_kept = worker.is_well and len(_idle) < _MAX_IDLE
+                if is_kept:
+                    _idle.append(worker)
+            if not is_kept:
+                worker.close()
 
 
 def _started() -> _Worker:

@@ -28,7 +28,8 @@ MAX_SIDE = 4_096
 MEMORY = 2 * 2**30
 NO_MEMORY = 3  # as an exit status
 SECONDS_TO_READ = 60  # of a processor, not of a clock
-SECONDS_TO_DRAW = 30
+SECONDS_TO_DRAW = 30  # a page
+SECONDS_TO_DRAW_ALL = 600
 
 _PASSWORD, _SECURITY = 4, 5  # fpdfview.h, FPDF_ERR_…
 
@@ -47,6 +48,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     document: pdfium.PdfDocument | None = None
+    left = 0.0  # seconds for the pages of this document
     while line := source.readline():
         request = json.loads(line)
         try:
@@ -55,13 +57,16 @@ def main() -> None:
                     document.close()
                     document = None
                 data = source.read(request["size"])
+                left = SECONDS_TO_DRAW_ALL
                 _limit(SECONDS_TO_READ)
                 document = _opened(data)
                 answer, body = _words(document), b""
             else:
-                _limit(SECONDS_TO_DRAW)
+                limit = max(0.01, min(SECONDS_TO_DRAW, left))
+                _limit(limit)
                 assert document is not None
                 answer, body = _drawn(document, request["page"], request["side"])
+                left -= limit - _limit(0)
         except _Refused as refusal:
             answer, body = {"error": refusal.code, "reason": str(refusal)}, b""
         except MemoryError:  # perhaps half-way through the input: there is no going on
@@ -73,8 +78,9 @@ def main() -> None:
         _send(sink, answer, body)
 
 
-def _limit(seconds: int) -> None:
-    signal.setitimer(signal.ITIMER_PROF, seconds)
+def _limit(seconds: float) -> float:
+    """Seconds of a processor from now on, 0 for any number. Returns what was left of the last."""
+    return signal.setitimer(signal.ITIMER_PROF, seconds)[0]
 
 
 def _send(sink: BinaryIO, answer: dict[str, Any], body: bytes) -> None:

@@ -17,6 +17,9 @@ from embed.types import CharSpan, Downmix, Film, Floats, Media, Pages, Sound, Sp
 
 MAX_CLIPS = 720
 """Of one sound: two hours in clips of 10 s. Longer ones have gaps between clips, all alike."""
+MAX_SHOTS = 1440
+"""Of one film without cuts: four hours in shots of 10 s. Longer ones have longer shots, and as many
+frames in all: a few bytes can claim to be shown for a day."""
 
 Piece = tuple[Span | None, Media]
 
@@ -68,13 +71,15 @@ def of_sound(media: Media, *, seconds: float, rate: int, downmix: Downmix) -> It
 
 
 def of_film(media: Media, *, seconds: float, per_second: float, min_side: int) -> Iterator[Piece]:
-    """Shots of at most `seconds`, some frames of each."""
+    """Shots of at most `seconds`, some frames of each; see `MAX_SHOTS`."""
     if isinstance(media.data, np.ndarray):
         yield None, media
     elif isinstance(media.data, Film):
-        shots = media.data.shots(seconds=seconds, per_second=per_second, min_side=min_side)
+        slower = max(1.0, media.data.duration / (MAX_SHOTS * seconds))
+        rate = per_second / slower
+        shots = media.data.shots(seconds=seconds * slower, per_second=rate, min_side=min_side)
         for span, frames in shots:
-            yield span, replace(media, data=frames, rate=per_second)
+            yield span, replace(media, data=frames, rate=rate)
     else:
         raise BadInput(f"a film is (T, H, W, 3) uint8 frames, not {type(media.data).__name__}")
 

@@ -19,7 +19,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
 from embed.errors import CorruptMedia, TooLarge
-from embed.media.container import MAX_CHANNELS, MAX_RATE, File
+from embed.media.container import MAX_CHANNELS, MAX_RATE, MIN_RATE, File
 from embed.media.resample import padding, resample
 from embed.media.track import Track, duration_of
 from embed.types import Downmix, Floats, TimeSpan
@@ -38,9 +38,9 @@ class SoundFile:
 
     def __init__(self, file: File, index: int, rate: int, channels: int) -> None:
         """rate, channels: as the header has them. Raises CorruptMedia, TooLarge."""
-        if not 0 < rate <= MAX_RATE:
+        if not MIN_RATE <= rate <= MAX_RATE:
             raise CorruptMedia(
-                f"{file.called} claims {rate:,} samples a second; 1 to {MAX_RATE:,} can be"
+                f"{file.called} claims {rate:,} samples a second; {MIN_RATE} to {MAX_RATE:,} can be"
             )
         if channels > MAX_CHANNELS:
             raise TooLarge(

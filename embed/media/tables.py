@@ -115,20 +115,23 @@ def _loads(text: str) -> Any:
     return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
 
 
-def _lines(value: Any, called: str, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """What is in `value`, a line each, after the names that lead there."""
-    if len(path) > MAX_DEPTH:
-        raise CorruptMedia(f"{called} is nested deeper than {MAX_DEPTH} names: {_WAY_OUT}")
+def _lines(value: Any, called: str, path: tuple[str, ...] = (), depth: int = 0) -> Iterator[str]:
+    """What is in `value`, a line each, after the names that lead there.
+
+    depth: of `value`; lists count as well, though they have no name.
+    """
+    if depth > MAX_DEPTH:
+        raise CorruptMedia(f"{called} is nested deeper than {MAX_DEPTH} levels: {_WAY_OUT}")
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _lines(inner, called, (*path, name))
+            yield from _lines(inner, called, (*path, name), depth + 1)
     elif isinstance(value, list):
         flat = [_scalar(one) for one in value if not isinstance(one, dict | list)]
         if words := ", ".join(word for word in flat if word):
             yield _line(path, words)
         for inner in value:
             if isinstance(inner, dict | list):
-                yield from _lines(inner, called, path)
+                yield from _lines(inner, called, path, depth + 1)
     elif words := _scalar(value):
         yield _line(path, words)
 

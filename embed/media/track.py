@@ -144,7 +144,7 @@ class Track:
         for packet in self._packets():
             if packet is None or packet.size == 0:
                 continue
-            length = (packet.duration or 0) * unit or self._usual()
+            length = _credible(packet.duration, unit) or self._usual()
             end = max(end or 0.0, clock.at(packet.pts, length) + length)
         return end
 
@@ -181,7 +181,7 @@ class Track:
     def _seconds(self, frame: AudioFrame | VideoFrame) -> float:
         if isinstance(frame, AudioFrame):
             return frame.samples / frame.sample_rate
-        return (frame.duration or 0) * _unit(self.stream) or self._usual()
+        return _credible(frame.duration, _unit(self.stream)) or self._usual()
 
     def _usual(self) -> float:
         """Seconds of one frame by the header's frame rate; 0 where it has none."""
@@ -220,6 +220,12 @@ def _origin(container: InputContainer, stream: Stream) -> float:
 def _unit(stream: Stream) -> float:
     """Seconds that timestamps count in."""
     return float(stream.time_base or 1 / av.time_base)
+
+
+def _credible(duration: int | None, unit: float) -> float:
+    """Seconds; 0 for one that no packet has: a negative one may have become a huge one."""
+    seconds = (duration or 0) * unit
+    return seconds if 0 < seconds <= _MAX_BREAK else 0.0
 
 
 def _decoded(stream: Stream, packet: Packet[Stream] | None) -> list[AudioFrame | VideoFrame] | None:

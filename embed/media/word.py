@@ -89,6 +89,7 @@ class _Title:
 
     def __init__(self) -> None:
         self.words = ""
+        self._parts: list[str] = []
         self._inside = False
 
     def start(self, tag: str, _: object) -> None:
@@ -97,11 +98,11 @@ class _Title:
     def end(self, tag: str) -> None:
         self._inside = False
         if tag == _TITLE:
-            self.words = " ".join(self.words.split())
+            self.words = " ".join("".join(self._parts).split())
 
     def data(self, words: str) -> None:
         if self._inside:
-            self.words += words
+            self._parts.append(words)
 
     def close(self) -> None:
         pass

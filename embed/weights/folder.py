@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import logging
 import os
 import re
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 UNKNOWN_LICENCE = "unknown: see the model's page"
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
 _DESCRIBING = ("*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "README.md")
 _WEIGHT_PATTERNS = (
@@ -47,19 +49,42 @@ _ELSEWHERE = (
 _HEAD = 65_536  # bytes of a README read for its licence
 
 
-def resolve(reference: str, options: LoadOptions) -> Path:
+def resolve(reference: str, options: LoadOptions, *, describing: bool = False) -> Path:
     """The folder that `reference` names; a hub repository is fetched if it is not here yet.
 
     reference: `/a/folder`, `./one`, `~/one` or any that exists; `package:NAME/SUB` for a folder
         of an installed package, which is not imported; else `OWNER/NAME` or `OWNER/NAME@REVISION`.
+    describing: configurations are enough, and of a repository no weights are fetched.
     Raises MissingWeights, saying what to do.
     """
     if reference.startswith("package:"):
         return _in_package(reference.removeprefix("package:"))
-    path = Path(reference).expanduser()
-    if reference.startswith(("/", ".", "~")) or path.is_dir():
-        return _local(path, reference)
-    return _from_hub(reference, options)
+    if _is_path(reference):
+        return _local(Path(reference).expanduser(), reference)
+    return _from_hub(reference, options, describing=describing)
+
+
+def named(reference: str) -> str:
+    """`reference` as the name of a space has it: the same folder from wherever it is read.
+
+    A path becomes absolute; other references stay.
+    """
+    local = not reference.startswith("package:") and _is_path(reference)
+    return str(absolute(reference)) if local else reference
+
+
+def absolute(path: str | Path) -> Path:
+    """`path` without `~`, `.` and `..`, its links not followed.
+
+    A path is part of a space's name, and so of its id: a folder that moved is another space, but
+    found again through a link at its old place.
+    """
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  it leaves links alone
+
+
+def is_offline(options: LoadOptions) -> bool:
+    """Whether no hub may be asked."""
+    return bool(options.offline or constants.HF_HUB_OFFLINE)
 
 
 def licence_of(folder: Path) -> str:
@@ -82,12 +107,20 @@ def weight_files(folder: Path) -> list[Path]:
 def revision_of(folder: Path, cache: Path) -> str:
     """SHA-256 (hex) over weights, configurations and tokenizers of `folder`, names included.
 
-    Reads the weights once; later calls read what `digest_of` remembers.
+    Reads the weights once; later calls read what `digest_of` remembers. Of a hub's snapshot it is
+    the commit, which says the same whichever of its files are here.
     """
+    if is_snapshot(folder):
+        return folder.name
     readable = (".json", ".txt", ".model", ".spm", ".tiktoken")
     files = [path for path in _files(folder) if path.suffix in (*_WEIGHTS, *readable)]
     parts = [f"{path.relative_to(folder).as_posix()}={digest_of(path, cache)}" for path in files]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def is_snapshot(folder: Path) -> bool:
+    """Whether a hub's client made it, of one commit; not all of its files need be here."""
+    return folder.parent.name == "snapshots" and bool(_COMMIT.fullmatch(folder.name))
 
 
 def digest_of(path: Path, cache: Path) -> str:
@@ -140,6 +173,10 @@ def _files(folder: Path) -> list[Path]:
     )
 
 
+def _is_path(reference: str) -> bool:
+    return reference.startswith(("/", ".", "~")) or Path(reference).is_dir()
+
+
 def _in_package(detail: str) -> Path:
     package, _, inside = detail.partition("/")
     if not package.isidentifier() or ".." in Path(inside).parts or Path(inside).is_absolute():
@@ -161,7 +198,7 @@ def _local(path: Path, reference: str) -> Path:
     raise MissingWeights(f"the weights folder {reference} {state}: give the folder of its files")
 
 
-def _from_hub(reference: str, options: LoadOptions) -> Path:
+def _from_hub(reference: str, options: LoadOptions, *, describing: bool) -> Path:
     """What the local cache has is taken as it is: vectors do not change because a branch moved."""
     name, _, revision = reference.partition("@")
     if not _HUB_ID.fullmatch(name) or ".." in reference:
@@ -171,24 +208,51 @@ def _from_hub(reference: str, options: LoadOptions) -> Path:
         )
     if "@" in reference and not _REVISION.fullmatch(revision):
         raise MissingWeights(f"{reference!r} names no revision: write a branch, tag or commit")
+    commit = revision or None
     try:
-        return _whole(name, revision or None, here_only=True)
+        here = _download(name, commit, _DESCRIBING, here_only=True)
     except MissingWeights:
-        if options.offline or constants.HF_HUB_OFFLINE:
+        if is_offline(options):
             raise
+    else:
+        if (describing and any(here.glob("*.json"))) or _is_whole(here):
+            return here
+        if is_offline(options):
+            raise MissingWeights(
+                f"the repository {name} holds neither .safetensors nor .bin weights in the local "
+                f"cache, or not all of them: {_fetching(name)}"
+            )
+        commit = here.name  # what was described is what is fetched
     log.info("fetching %s from the hub (once)", reference)
-    return _whole(name, revision or None, here_only=False)
+    if describing:
+        return _download(name, commit, _DESCRIBING, here_only=False)
+    return _fetched(name, commit)
 
 
-def _whole(name: str, revision: str | None, *, here_only: bool) -> Path:
+def _is_whole(folder: Path) -> bool:
+    """Whether weights are here, and every shard that an index names."""
+    shards = [folder / shard for index in folder.glob("*.index.json") for shard in _shards(index)]
+    some = any(path.suffix in (".safetensors", ".bin") for path in weight_files(folder))
+    safe = [shard for shard in shards if shard.suffix == ".safetensors"]
+    return some and all(shard.is_file() for shard in safe or shards)
+
+
+def _shards(index: Path) -> set[str]:
+    try:
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        raise MissingWeights(f"{index} cannot be read: {error!r}; fetch it again") from error
+
+
+def _fetched(name: str, revision: str | None) -> Path:
     """Safetensors are taken, and pickles only where a repository has no safetensors."""
     for pattern in _WEIGHT_PATTERNS:
-        folder = _download(name, revision, [*_DESCRIBING, *pattern], here_only=here_only)
+        folder = _download(name, revision, [*_DESCRIBING, *pattern], here_only=False)
         if any(path.match(pattern[0]) for path in weight_files(folder)):
             return folder
     raise MissingWeights(
-        f"the repository {name} holds neither .safetensors nor .bin weights"
-        + (f" in the local cache: {_fetching(name)}" if here_only else "")
+        f"of the repository {name} neither .safetensors nor .bin weights are here, and none came "
+        f"from the hub: {_fetching(name)}"
     )
 
 

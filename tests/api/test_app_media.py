@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import threading
 from io import BytesIO
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -246,3 +249,32 @@ def test_previews(client: Any, red: bytes) -> None:
     refused(client.get(f"{text}/preview"), 415, "unsupported_modality")
     refused(client.get(f"{ITEMS}/nothing/preview"), 404, "not_found")
     refused(client.get(f"{ITEMS}/nothing/media"), 404, "not_found")
+
+
+def test_a_page_full_of_previews_holds_up_nothing_else(
+    client: Any, red: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = stored(client, red)
+    drawn = threading.Event()
+
+    def slow(*_: Any, **__: Any) -> bytes:
+        drawn.wait(30)
+        return b"a JPEG"
+
+    monkeypatch.setattr(client.app.state.service, "preview", slow)
+
+    async def browse() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(client.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            sights = [
+                asyncio.create_task(http.get(f"{path}/preview?side={side}"))
+                for side in range(16, 116)
+            ]
+            try:
+                await asyncio.sleep(0.2)
+                await asyncio.wait_for(http.get(COLLECTION), 10)
+            finally:
+                drawn.set()
+            return await asyncio.gather(*sights)
+
+    assert {answer.content for answer in asyncio.run(browse())} == {b"a JPEG"}

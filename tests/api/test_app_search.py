@@ -125,7 +125,10 @@ def test_a_batch_answers_as_its_queries_do_alone(client: Any, shelf: dict[str, s
         ({"query": "a", "modalities": []}, "modalities"),
         ({"query": "a", "min_score": 2}, "min_score is 2"),
         ({"query": "a", "include": ["pixels"]}, "'vector'"),
-        ({"query": "a", "filter": {}}, "query, queries, k, modalities, min_score, include"),
+        (
+            {"query": "a", "filter": {}},
+            "query, queries, k, modalities, min_score, together, include",
+        ),
     ],
 )
 def test_searches_of_the_wrong_shape(

@@ -10,6 +10,7 @@ import wave
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,6 +20,7 @@ from api.requests import SearchRequest, Term, Upload
 from api.service import Service
 from embed import registry
 from embed.errors import (
+    BadInput,
     Conflict,
     InvalidQuery,
     InvalidVector,
@@ -400,11 +402,35 @@ def test_another_revision_of_the_space_is_refused(stocked: Colourist) -> None:
     assert stocked.service.item("c", "red").title == "red.png", "what is stored can still be read"
 
 
+def test_an_upload_tells_what_of_it_is_left_out(stocked: Colourist) -> None:
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp4") as film:
+        stream = film.add_stream("libx264", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        film.metadata["title"] = "red green"
+        film.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+        film.mux(stream.encode(None))
+    [taken] = stocked.service.add_items("c", [Upload(data=out.getvalue(), name="party.mp4")])
+    assert taken.modality is Modality.TEXT
+    assert list(taken.left_out) == [Modality.VIDEO]
+    assert taken.left_out[Modality.VIDEO].startswith("party.mp4: the film is left out")
+    with pytest.raises(BadInput, match="given as video, which this space lacks; pass it as text"):
+        stocked.find(Term(kind="video", value=out.getvalue()))
+    with pytest.raises(BadInput, match="given as audio, and holds text; pass it as text"):
+        stocked.find(Term(kind="audio", value=out.getvalue()))
+
+
 def test_another_space_for_an_old_collection_is_refused(stocked: Colourist, tmp_path: Path) -> None:
     with pytest.raises(SpaceMismatch, match="'colours', not 'builtin'"):
         stocked.service.ingest([tmp_path], collection="c", space="builtin")
     with pytest.raises(Conflict, match="'c'"):
         stocked.service.create_collection("c", space="colours")
+
+
+def test_a_space_written_in_another_way_is_the_same(stocked: Colourist, tmp_path: Path) -> None:
+    # As a relative path is: the space that it describes has the absolute one.
+    (tmp_path / "more").mkdir()
+    stocked.service.ingest([tmp_path / "more"], collection="c", space="colours:./here")
 
 
 def test_health_tells_the_truth(stocked: Colourist) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from api.arguments import UsageError, parse
-from api.shapes import many, marked, moment, place_in, printable, short
+from api.shapes import many, marked, moment, pace, place_in, printable, short
 from api.terminal import Terminal
 from embed.types import BoxSpan, CharSpan, Modality, PageSpan, Span, TimeSpan
-from index.types import IngestReport
+from index.types import Failure, IngestReport
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,11 @@ def test_places(span: Span | None, told: str) -> None:
 
 def test_words() -> None:
     assert [many(n, "file") for n in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
+    assert [pace(rate) for rate in (20.04, 1.0, 0.02)] == [
+        "20.0 per second",
+        "1.0 per second",
+        "1.2 per minute",
+    ]
     assert printable("a\x1b[31m\n b") == "a�[31m b"
     assert short("one two three", 9) == "one two…"
     assert [marked(Modality.VIDEO), marked(Modality.DEPTH)] == ["▶ video", "· depth"]
@@ -55,8 +60,22 @@ def test_what_a_space_does_not_embed_is_told(capsys: pytest.CaptureFixture[str])
     assert "left out, because this space does not embed them" in out
     assert "the sound of 2 files, the pictures of 1 file" in out
     assert report(left_out=left_out).to_json()["left_out"] == {"audio": 2, "image": 1}
+    assert "crossbind models lists other spaces" in out
     Terminal().report(report(), "c")
-    assert "left out" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "left out" not in out
+    assert "other spaces" not in out
+
+
+def test_a_file_that_a_space_refuses_comes_with_the_way_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    deaf = Failure(uri="file:///a.wav", code="unsupported_modality", message="a.wav is a sound")
+    Terminal().report(report(failed=1, failures=[deaf]), "c")
+    assert "--space SPACE" in capsys.readouterr().out
+    torn = Failure(uri="file:///a.wav", code="corrupt_media", message="a.wav is torn")
+    Terminal().report(report(failed=1, failures=[torn]), "c")
+    assert "--space SPACE" not in capsys.readouterr().out
 
 
 def test_media_keep_their_order_across_flags() -> None:

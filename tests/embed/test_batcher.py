@@ -187,6 +187,22 @@ def test_a_long_job_leaves_room_for_a_question(toy: Toy, batcher: Batcher) -> No
         future.result(10)
 
 
+def test_a_question_goes_before_what_a_job_of_another_medium_has_waiting(toy: Toy) -> None:
+    toy.batching = Batching(workers=1, max_batch=2)
+    batcher = Batcher(toy)
+    toy.gate.clear()
+    held = batcher.submit(text("held"))
+    assert toy.entered.wait(10)
+    job = [batcher.submit(Media(Modality.IMAGE, f"shot {n}")) for n in range(3)]
+    question = batcher.submit(text("question"), block=False)
+    toy.gate.set()
+    batcher.close()
+    for future in (held, *job, question):
+        future.result(0)
+    batches = [[media.data for media in batch] for batch in toy.batches]
+    assert batches == [["held"], ["question"], ["shot 0", "shot 1"], ["shot 2"]]
+
+
 def test_a_cancelled_caller_costs_nothing(toy: Toy, batcher: Batcher) -> None:
     held = hold(toy, batcher)
     unwanted = batcher.submit(text("unwanted"))

@@ -9,7 +9,7 @@ manifest, whose relative paths begin at its own folder:
       {"space": "hf:./clap", "modalities": ["audio"],
        "head": {"file": "audio.safetensors", "sha256": "…"}}]}
 
-A modality comes from one part. It knows nothing of how heads are trained (`bind_head` has their
+A modality comes from one part. It knows nothing of how heads are trained (`head` has their
 form), nor of what the towers compute.
 """
 
@@ -24,9 +24,12 @@ from typing import Any
 
 from embed import registry
 from embed.backends.bind.head import Head, HeadFile, load_head
+from embed.backends.bounds import SIDE, within
+from embed.backends.tower import blamed
 from embed.errors import BadInput, MissingWeights, UnsupportedModality
 from embed.registry import Capabilities, LoadOptions
 from embed.types import Batching, Embedder, Media, Modality, Space, Span, Vectors, normalise
+from embed.weights.folder import absolute
 
 FORMAT = 1
 IDENTITY = "identity"
@@ -159,8 +162,9 @@ class Bound:
     def run(self, modality: Modality, batch: Sequence[Any]) -> Vectors:
         limb = self._limb(modality)
         vectors = limb.tower.run(modality, batch)
-        joint = normalise(limb.head(vectors.joint)) if limb.head else vectors.joint
-        return Vectors(self._space, joint, vectors.native)
+        with blamed(self._space, modality):
+            joint = normalise(limb.head(vectors.joint)) if limb.head else vectors.joint
+            return Vectors(self._space, joint, vectors.native)
 
     def embed(self, batch: Sequence[Media]) -> Vectors:
         found = sorted({piece.modality for piece in batch})
@@ -181,7 +185,7 @@ def read_manifest(detail: str) -> Manifest:
     """The manifest at path `detail`. Raises MissingWeights, BadInput."""
     if not detail:
         raise BadInput("bind: wants a manifest, as in bind:spaces/mine.json", param="space")
-    path = Path(detail).expanduser().absolute()
+    path = absolute(detail)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -192,10 +196,11 @@ def read_manifest(detail: str) -> Manifest:
         raise BadInput(f"{path} is not a JSON manifest: {error}") from error
     try:
         return _manifest(document, path)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except KeyError as error:
+        raise BadInput(f"the manifest {path} lacks {error}: README.md has a whole one") from error
+    except (TypeError, AttributeError, ValueError) as error:
         raise BadInput(
-            f"the manifest {path} is incomplete or has a wrong value: {error!r}; see the head of "
-            "embed/backends/bind/space.py for its form"
+            f"the manifest {path} has a wrong value: {error}; README.md has a whole one"
         ) from error
 
 
@@ -209,22 +214,30 @@ def _manifest(document: dict[str, Any], path: Path) -> Manifest:
             f"{path} names the modalities {', '.join(modalities) or 'none'}: at least one is "
             "wanted, and each from one part only"
         )
-    licence = document.get("licence")
-    return Manifest(path, int(document["dim"]), str(licence) if licence else None, parts)
+    licence, dim = document.get("licence"), document["dim"]
+    within("dim", dim, SIDE)
+    return Manifest(path, dim, str(licence) if licence else None, parts)
 
 
 def _part(entry: dict[str, Any], folder: Path) -> Part:
     family, _, detail = str(entry["space"]).partition(":")
     if family == "bind":
         raise BadInput(f"a bind holds towers, not another bind: {entry['space']!r}")
-    if detail.startswith(("./", "../")):
-        detail = str((folder / detail).resolve())
-    head = entry["head"]
+    if detail.startswith(("./", "../")) or (family == "onnx" and detail[:1] not in ("/", "~")):
+        detail = str(absolute(folder / detail))
     return Part(
         space=f"{family}:{detail}" if detail else family,
         modalities=tuple(Modality(name) for name in entry["modalities"]),
-        head=None if head == IDENTITY else HeadFile(folder / head["file"], str(head["sha256"])),
+        head=None if entry["head"] == IDENTITY else _head(entry["head"], folder),
     )
+
+
+def _head(entry: dict[str, Any], folder: Path) -> HeadFile:
+    """Raises BadInput for a file that is not beside the manifest, or below."""
+    path = absolute(folder / str(entry["file"]))
+    if not path.is_relative_to(folder):
+        raise BadInput(f"the head {entry['file']!r} leads out of {folder}: put it beside it")
+    return HeadFile(path, str(entry["sha256"]))
 
 
 def _describe_part(part: Part, manifest: Manifest, options: LoadOptions) -> Capabilities:

@@ -1,7 +1,7 @@
 """The built-in space: texts, pictures and films in 384 dimensions, offline, on ONNX Runtime.
 
-The sentence space of all-MiniLM-L6-v2, with pictures bound into it (see `builtin_text` and
-`builtin_image` for the maths); a film is the mean of its frames. It has no ear yet.
+The sentence space of all-MiniLM-L6-v2, with pictures bound into it (see `text` and
+`image` for the maths); a film is the mean of its frames. It has no ear yet.
 Weights come from installed packages; their ONNX graphs are made once, in the cache, by a process
 of its own (`export`). Each half loads when it is first needed, so that a text search pays for text
 alone. Describing the space imports no runtime.

@@ -1,7 +1,7 @@
 """Which transformers families are towers: what they take, and where their files say how wide.
 
 A family is a line of this table: everything else follows from its files, and from the methods
-that its network has (`hf_networks`). Describing a folder imports neither torch nor transformers.
+that its network has (`networks`). Describing a folder imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from embed.backends.bounds import FRAMES, SIDE, within
 from embed.backends.huggingface import recipes as hf_recipes
 from embed.backends.huggingface.files import ModelFolder, first_of
 from embed.backends.recipes import AudioRecipe, ImageRecipe, PatchRecipe, TextRecipe
@@ -80,6 +81,11 @@ class Towers:
     audio: AudioRecipe | None = None
     video: ImageRecipe | None = None
     frames: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError or TypeError for numbers that make no vector."""
+        within("the dimension", self.dim, SIDE)
+        within("the number of frames", self.frames or 1, FRAMES)
 
     @property
     def modalities(self) -> frozenset[Modality]:

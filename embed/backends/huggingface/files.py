@@ -63,7 +63,7 @@ class ModelFolder:
             return None
         try:
             return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise MissingWeights(f"{path} cannot be read: {error}; fetch it again") from error
 
 

@@ -188,7 +188,9 @@ def load_model(folder: ModelFolder, *, text_alone: bool) -> PreTrainedModel:
                 output_loading_info=True,
             )
     except Exception as error:  # the library raises what its file formats raise
-        raise MissingWeights(f"the weights in {folder.path} cannot be loaded: {error}") from error
+        raise MissingWeights(
+            f"the weights in {folder.path} cannot be loaded: {_reason(error)}"
+        ) from error
     missing = [key for key in found["missing_keys"] if not (text_alone and "pooler." in key)]
     if missing:
         raise MissingWeights(
@@ -207,6 +209,13 @@ def open_words(recipe: TextRecipe, folder: ModelFolder, cache: Path) -> Words:
         path = store.derived(cache, "tokenizer", key, lambda out: _convert(folder, out))
     words = Words(recipe, path)
     return words.padded_with(padding_token(folder), _padding_id(folder))
+
+
+def _reason(error: Exception) -> str:
+    """What the library says, but where it points to a report that it gives to its log alone."""
+    if "ignore_mismatched_sizes" in str(error):
+        return "their tensors have other shapes than its config.json says; fetch them again"
+    return str(error)
 
 
 @contextmanager
@@ -244,4 +253,4 @@ def _padding_id(folder: ModelFolder) -> int:
     text = config.get("text_config")
     inner = text.get("pad_token_id") if isinstance(text, Mapping) else None
     found = inner if inner is not None else config.get("pad_token_id")
-    return int(found) if found is not None else 0
+    return found if isinstance(found, int) else 0

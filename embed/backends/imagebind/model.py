@@ -4,14 +4,14 @@ Girdhar et al., ImageBind: One Embedding Space To Bind Them All (CVPR 2023), sec
 appendix. Every tower is the same four stages, and the module tree says so with the names of the
 official state dict, which it loads as it is:
 
-    modality_preprocessors   x -> (N, L, W): stem, class token, positions (`imagebind_stems`)
+    modality_preprocessors   x -> (N, L, W): stem, class token, positions (`stems`)
     modality_trunks          (N, L, W) -> (N, L, W): pre-norm transformer blocks
     modality_heads           (N, L, W) -> (N, D): one token, layer norm, projection
     modality_postprocessors  unit length, times the scale of the tower
 
 N inputs, L tokens, W the tower's width, D the joint dimension. Nothing is initialised here:
 weights come from a checkpoint. It knows nothing of files, of pictures or of sounds
-(`imagebind_weights`, `imagebind_inputs`).
+(`weights`, `inputs`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """ImageBind: pictures, films, words, sounds, depth, heat and motion in one space of 1024.
 
 Girdhar et al., ImageBind: One Embedding Space To Bind Them All (CVPR 2023), in our own words
-(`imagebind_model`), with the authors' weights. Only the tower that is asked for is loaded.
+(`model`), with the authors' weights. Only the tower that is asked for is loaded.
 Names: `imagebind:huge`, whose checkpoint lies in the cache folder, or `imagebind:/FOLDER/FILE.pth`;
 `+bf16` or `+fp16` after them for less memory. Describing the space imports no torch.
 """
@@ -18,7 +18,7 @@ from embed.backends.words import chunker_of
 from embed.errors import MissingWeights, NotFound
 from embed.registry import Capabilities, LoadOptions
 from embed.types import Batching, Modality, Space
-from embed.weights.folder import digest_of
+from embed.weights.folder import absolute, digest_of
 
 CONFIG = HUGE
 SIZE = "huge"
@@ -36,9 +36,11 @@ UNFETCHED = "unfetched"
 def describe(detail: str, options: LoadOptions) -> Capabilities:
     """What ImageBind can do; its revision is the checkpoint's digest. Raises NotFound."""
     path, precise = _parsed(detail, options)
+    reference, _ = precision.split(detail, family="imagebind")
+    called = SIZE if reference == SIZE else absolute(path)
     return Capabilities(
         space=Space(
-            name=f"imagebind:{detail}",
+            name=f"imagebind:{called}{detail.removeprefix(reference)}",
             revision=digest_of(path, options.cache)[:12] if path.is_file() else UNFETCHED,
             preprocessing=PREPROCESSING,
             precision=precise,

@@ -28,7 +28,7 @@ from embed.backends.imagebind.inputs import PICTURE
 from embed.backends.imagebind.networks import Fed, Seen
 from embed.backends.imagebind.weights import Checkpoint
 from embed.backends.openclip.clip_bpe import clip_words
-from embed.backends.recipe_encoders import PixelsEncoder, WordsEncoder
+from embed.backends.recipe_encoders import Made, PixelsEncoder, WordsEncoder
 from embed.backends.torch_core import Core
 from embed.backends.tower import Encoder, Once
 from embed.registry import LoadOptions
@@ -67,15 +67,12 @@ class Towers:
             **{modality: partial(self._array, modality) for modality in ARRAYS},
         }
 
-    # What can be exported is made twice, which costs nothing: a core changes its network, and the
-    # weights of the other stay in the file.
-
     def _text(self) -> WordsEncoder:
         words, core = clip_words(self._options.cache), self._core(self._fed(TEXT))
-        return WordsEncoder(words, core, self._fed(TEXT))
+        return WordsEncoder(words, core, Made(lambda: self._fed(TEXT)))
 
     def _image(self) -> PixelsEncoder:
-        return PixelsEncoder(PICTURE, self._vision(), self._seen())
+        return PixelsEncoder(PICTURE, self._vision(), Made(self._seen))
 
     def _array(self, modality: Modality) -> ArrayEncoder:
         return ArrayEncoder(self._core(self._fed(modality)), ARRAYS[modality])

@@ -3,7 +3,7 @@
 Every encoder that offers its network (`Encoder.network`, see `recipes.Network`) is traced,
 written in the precision asked for, and compared with torch; its recipe and tokenizer go beside it
 and `crossbind.json` is written last. int8 is kept only where the neighbours of real media stay
-(`onnx_recall`). The folder is made aside and renamed, so it is whole or not there.
+(`recall`). The folder is made aside and renamed, so it is whole or not there.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from embed.backends.tower import Tower
 from embed.errors import BadInput, Conflict, StorageFull
 from embed.registry import Capabilities, LoadOptions
 from embed.types import Modality
+from embed.weights.folder import absolute
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def export(
     Raises BadInput for a tower or precision that cannot be exported, or that loses too many
     neighbours; Conflict for a folder in use; StorageFull; BackendFailed where a graph differs.
     """
-    folder = folder.expanduser().resolve()
+    folder = absolute(folder)
     _refuse(about, folder, precision, check)
     media = _media(check, tower, precision) if check else {}
     with _made_aside(folder) as fresh:

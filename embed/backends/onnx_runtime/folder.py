@@ -1,4 +1,4 @@
-"""The form of an exported folder: what `onnx_export` writes and `onnx_tower` reads.
+"""The form of an exported folder: what `export` writes and `space` reads.
 
 `crossbind.json` is written last and names every file with its size and SHA-256, so a folder that
 has it is whole, and one that changed since is found out. It imports no runtime.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from embed.backends.bounds import SIDE, within
 from embed.errors import BadInput, MissingWeights
 from embed.types import Modality, Space
 from embed.weights.folder import digest_of
@@ -33,7 +34,7 @@ class Manifest:
     """What `crossbind.json` says.
 
     folder: where it lies. origin: id of the space that was exported. encoders: by modality, the
-    graph and what goes before it, as `onnx_tower` reads them. checked: what the export measured;
+    graph and what goes before it, as `space` reads them. checked: what the export measured;
     people read it, the tower does not.
     """
 
@@ -156,21 +157,40 @@ def _manifest(document: dict[str, Any], folder: Path) -> Manifest:
             f"{FORMAT}: export it again"
         )
     files = {name: FileFacts(**facts) for name, facts in document["files"].items()}
+    encoders = {Modality(name): dict(entry) for name, entry in document["encoders"].items()}
     outside = [name for name in files if Path(name).name != name]
-    if outside:
-        raise BadInput(f"{folder / MANIFEST} names {outside[0]!r}, which is not in its folder")
+    unlisted = [name for entry in encoders.values() for name in _used(entry) if name not in files]
+    for name in (*outside, *unlisted):
+        raise BadInput(
+            f"{folder / MANIFEST} uses {name!r}, which is not in its folder or not in its list: "
+            f"{_AGAIN}"
+        )
+    native_dims = {Modality(name): dim for name, dim in document["native_dims"].items()}
+    for dim in (document["dim"], document["image_side"], *native_dims.values()):
+        within("a dimension", dim, SIDE)
     return Manifest(
         folder=folder,
         origin=str(document["origin"]),
         precision=str(document["precision"]),
-        dim=int(document["dim"]),
-        native_dims={Modality(name): int(dim) for name, dim in document["native_dims"].items()},
+        dim=document["dim"],
+        native_dims=native_dims,
         preprocessing=str(document["preprocessing"]),
         chunker=str(document["chunker"]),
-        image_side=int(document["image_side"]),
+        image_side=document["image_side"],
         licence=str(document["licence"]),
         source=str(document["source"]),
-        encoders={Modality(name): dict(entry) for name, entry in document["encoders"].items()},
+        encoders=encoders,
         files=files,
         checked=dict(document["checked"]),
     )
+
+
+def _used(encoder: Mapping[str, Any]) -> list[str]:
+    """The files that an encoder is read from."""
+    entries = (encoder, encoder.get("recipe") or {})
+    return [
+        str(entry[key])
+        for entry in entries
+        for key in ("graph", "tokenizer", "prototypes")
+        if key in entry
+    ]

@@ -22,6 +22,7 @@ from embed.backends.tower import Encoder, FramesEncoder, ImageEncoder, Once, Tow
 from embed.errors import BadInput, MissingDependency
 from embed.registry import Capabilities, LoadOptions
 from embed.types import Batching, Modality, Vectors
+from embed.weights.folder import absolute
 
 BATCHING = Batching(workers=1, max_batch=32)
 
@@ -86,7 +87,7 @@ class OnnxTower(Tower):
 def _read(detail: str) -> Manifest:
     if not detail:
         raise BadInput("onnx: wants a folder, as in onnx:towers/clip", param="space")
-    return onnx_folder.read(Path(detail).expanduser().resolve())
+    return onnx_folder.read(absolute(detail))
 
 
 def _encoders(manifest: Manifest, threads: int) -> dict[Modality, Callable[[], Encoder[Any]]]:

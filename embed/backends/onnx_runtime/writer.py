@@ -1,6 +1,6 @@
 """Writes what each encoder of a tower needs into a folder: graphs, tokenizers, recipes.
 
-Its `encoders` are the entries of `crossbind.json` that `onnx_encoders` reads. The built-in space
+Its `encoders` are the entries of `crossbind.json` that `encoders` reads. The built-in space
 runs on ONNX already: its graphs are copied, or brought to another precision.
 """
 

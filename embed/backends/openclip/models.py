@@ -25,6 +25,7 @@ from typing import Any
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+from embed.backends.bounds import SIDE, TOKENS, check_repeats, within
 from embed.backends.recipes import ImageRecipe, Resize
 from embed.errors import MissingDependency, MissingWeights, NotFound
 from embed.registry import LoadOptions
@@ -32,6 +33,7 @@ from embed.weights import folder
 
 CONFIG = "open_clip_config.json"
 HUB = "hf-hub:"
+UNFETCHED = "unfetched"
 IMAGE_SIZE, CONTEXT = 224, 77  # open_clip's own defaults
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -70,7 +72,7 @@ class OnHub:
 class Model:
     """A model that can be built. `config` is open_clip's: embed_dim, vision_cfg, text_cfg, …
 
-    revision: of the weights; of a tag, the repository that it stands for.
+    revision: of the weights; of a tag, the commit of its repository that is here.
     tokenizer: a folder that holds one, or None where the configuration says which.
     """
 
@@ -97,10 +99,14 @@ class Model:
         return text
 
 
-def find(name: str, options: LoadOptions) -> Model:
-    """Raises NotFound with the nearest names, MissingWeights, MissingDependency."""
+def find(name: str, options: LoadOptions, *, describing: bool = False) -> Model:
+    """Raises NotFound with the nearest names, MissingWeights, MissingDependency.
+
+    describing: as for `weights.folder.resolve`.
+    """
     if name.startswith(HUB):
-        return _in_folder(folder.resolve(name.removeprefix(HUB), options), options)
+        path = folder.resolve(name.removeprefix(HUB), options, describing=describing)
+        return _in_folder(path, options)
     if name.startswith(_PATHS):
         return _in_folder(folder.resolve(name, options), options)
     architecture, _, weights = name.partition("/")
@@ -113,11 +119,24 @@ def find(name: str, options: LoadOptions) -> Model:
     return _tagged(config, weights, tags[weights])
 
 
+def named(name: str) -> str:
+    """`name` as the name of a space has it: paths are absolute."""
+    if name.startswith(_PATHS):
+        return str(folder.absolute(name))
+    architecture, slash, weights = name.partition("/")
+    if weights.startswith(_PATHS):
+        return f"{architecture}{slash}{folder.absolute(weights)}"
+    return name
+
+
 def fetch(model: Model, options: LoadOptions, *, here_only: bool = False) -> Path:
     """The file of the weights; from the hub if it is not here. Raises MissingWeights."""
     if isinstance(model.weights, Path):
         if not model.weights.is_file():
-            raise MissingWeights(f"there are no weights at {model.weights}: check the path")
+            raise MissingWeights(
+                f"there are no weights at {model.weights}: check the path; in a folder, one of "
+                f"{', '.join(_FILES)} is wanted"
+            )
         return model.weights
     hub = model.weights
     for local in (True,) if here_only or options.offline else (True, False):
@@ -133,17 +152,29 @@ def fetch(model: Model, options: LoadOptions, *, here_only: bool = False) -> Pat
     )
 
 
+def _commit(hub: OnHub) -> str:
+    """Of the weights in the local cache, which keeps them in a folder of that name."""
+    for name in hub.names:
+        try:
+            path = Path(hf_hub_download(hub.repository, name, local_files_only=True))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError):
+            continue
+        return path.parent.name[:12]
+    return UNFETCHED
+
+
 def _tagged(config: Mapping[str, Any], tag: str, entry: Mapping[str, Any]) -> Model:
     repository, _, file = entry["hf_hub"].rpartition("/")
     safe = (f"{file.rsplit('.', 1)[0]}.safetensors", file) if file else (_FILES[0], _FILES[2])
     page = f"https://huggingface.co/{repository}"
     known = [licence for start, licence in _LICENCES.items() if tag.startswith(start)]
+    weights = OnHub(repository=repository, names=safe)
     return Model(
         # The weights were trained with one activation or the other, whatever the name says.
         config={**config, "quick_gelu": bool(entry.get("quick_gelu", False))},
         image=_image_recipe(config, entry),
-        weights=OnHub(repository=repository, names=safe),
-        revision=entry["hf_hub"],
+        weights=weights,
+        revision=_commit(weights),
         licence=known[0] if known else f"see {page}",
         source=page,
     )
@@ -171,18 +202,19 @@ def _in_folder(path: Path, options: LoadOptions) -> Model:
         document = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         config = document["model_cfg"]
         recipe = _image_recipe(config, document.get("preprocess_cfg", {}))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        check_repeats(config)
+        within("embed_dim", config["embed_dim"], SIDE)
+        within("context_length", config["text_cfg"].get("context_length", CONTEXT), TOKENS)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise MissingWeights(
             f"{path} holds no {CONFIG} that can be read ({error}): give a folder that open_clip "
             "saved, or an architecture and a file of weights"
         ) from error
-    weights = next((path / name for name in _FILES if (path / name).is_file()), None)
-    if weights is None:
-        raise MissingWeights(f"{path} holds no weights: one of {', '.join(_FILES)} is wanted")
+    weights = [path / name for name in _FILES if (path / name).is_file()]
     return Model(
         config=config,
         image=recipe,
-        weights=weights,
+        weights=weights[0] if weights else path / _FILES[0],
         revision=folder.revision_of(path, options.cache)[:12],
         licence=folder.licence_of(path),
         source=str(path),

@@ -1,8 +1,8 @@
 """The towers of open_clip: CLIP, SigLIP, SigLIP 2, CoCa, EVA and their kin, for text and pictures.
 
 Ilharco et al., OpenCLIP (2021), https://github.com/mlfoundations/open_clip. A film is the mean of
-its frames. What a name means is said in `open_clip_models`, how texts are read in
-`open_clip_words`, and the networks are in `open_clip_network`, the only one that imports torch
+its frames. What a name means is said in `models`, how texts are read in
+`words`, and the networks are in `network`, the only one that imports torch
 before weights are loaded.
 """
 
@@ -25,6 +25,7 @@ from embed.backends.tower import FramesEncoder, Once, Tower
 from embed.backends.words import FILL, OVERLAP, Words
 from embed.registry import Capabilities, LoadOptions
 from embed.types import Batching, Modality, Space
+from embed.weights.folder import is_offline
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +40,7 @@ MAX_BATCH = 16
 
 def describe(detail: str, options: LoadOptions) -> Capabilities:
     """Reads configurations, no weights. Raises NotFound, naming what is near, MissingWeights."""
-    model, space = _parsed(detail, options)
+    model, space = _parsed(detail, options, describing=True)
     return Capabilities(
         space=space,
         summary=f"Texts, pictures and films, by {detail} of open_clip",
@@ -53,16 +54,18 @@ def describe(detail: str, options: LoadOptions) -> Capabilities:
 
 def check(detail: str, options: LoadOptions) -> None:
     """Raises MissingWeights when weights or tokenizer are not here and cannot be fetched."""
-    model, _ = _parsed(detail, options)
-    if options.offline:
+    model, _ = _parsed(detail, options, describing=True)
+    if isinstance(model.weights, Path) and not detail.startswith(open_clip_models.HUB):
+        open_clip_models.fetch(model, options)
+    if is_offline(options):
         open_clip_models.fetch(model, options, here_only=True)
         open_clip_words.words(model, options)
 
 
 def load(detail: str, options: LoadOptions) -> Tower:
     """Weights are read when the first half of the network is needed. Raises what `check` does."""
-    model, space = _parsed(detail, options)
-    path = open_clip_models.fetch(model, options)
+    path = open_clip_models.fetch(_parsed(detail, options)[0], options)
+    model, space = _parsed(detail, options)  # only now their revision is known
     log.info("weights of %s: licence %s", space.name, model.licence)
     halves = _Halves(model, path, space.precision, options)
     pictures, side = Once(halves.pictures), _side(model.image)
@@ -153,12 +156,12 @@ class _Pictures(PixelsEncoder):
         )
 
 
-def _parsed(detail: str, options: LoadOptions) -> tuple[Model, Space]:
+def _parsed(detail: str, options: LoadOptions, *, describing: bool = False) -> tuple[Model, Space]:
     name, precise = precision.split(detail, family=FAMILY)
-    model = open_clip_models.find(name, options)
+    model = open_clip_models.find(name, options, describing=describing)
     reading = summary(open_clip_words.recipe(model))
     space = Space(
-        name=f"{FAMILY}:{detail}",
+        name=f"{FAMILY}:{open_clip_models.named(name)}{detail.removeprefix(name)}",
         revision=model.revision,
         preprocessing=f"{summary(model.image)}; {reading}; {FAMILY} {VERSION}",
         precision=precise,

@@ -240,7 +240,7 @@ def test_what_does_not_fit_is_told(tmp_path: Path, parts: list[dict[str, Any]]) 
         ([reads, {**sees, "modalities": ["text"]}], "from one part only"),
         ([{**reads, "modalities": ["audio"]}], "wants audio of toy:reads, which embeds text"),
         ([{**reads, "space": "bind:other.json"}], "not another bind"),
-        ([{"space": "toy:reads"}], "incomplete"),
+        ([{"space": "toy:reads"}], "lacks 'modalities'"),
         ([], "at least one"),
     ]
     for changed, words in cases:
@@ -276,5 +276,23 @@ def test_towers_beside_the_manifest_are_found(tmp_path: Path) -> None:
 
     name = manifest(
         tmp_path, [{"space": "onnx:./towers/a", "modalities": ["text"], "head": "identity"}]
+    )
+    assert read_manifest(name.removeprefix("bind:")).parts[0].space == f"onnx:{tmp_path}/towers/a"
+
+
+def test_a_head_lies_beside_its_manifest(tmp_path: Path, parts: list[dict[str, Any]]) -> None:
+    reads, sees = parts
+    for file in ("../sees.safetensors", "/etc/passwd", "a/../../b"):
+        head = {**sees["head"], "file": file}
+        assert "leads out of" in refused(tmp_path, [reads, {**sees, "head": head}]).message
+    for dim in (-8, 0, 10**9, "8"):
+        assert "has a wrong value" in refused(tmp_path, parts, dim=dim).message
+
+
+def test_exported_towers_are_looked_for_beside_the_manifest(tmp_path: Path) -> None:
+    from embed.backends.bind.space import read_manifest
+
+    name = manifest(
+        tmp_path, [{"space": "onnx:towers/a", "modalities": ["text"], "head": "identity"}]
     )
     assert read_manifest(name.removeprefix("bind:")).parts[0].space == f"onnx:{tmp_path}/towers/a"

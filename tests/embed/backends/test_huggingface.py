@@ -5,6 +5,8 @@ The networks are tiny and random, saved as their authors' own classes save them.
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,11 +19,19 @@ import skimage
 import torch
 import transformers
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from embed import registry
 from embed.backends.joint import JointTower
-from embed.errors import MissingWeights, NotFound, TooLarge, UnsupportedModality
+from embed.backends.onnx_runtime.export import export_space
+from embed.errors import (
+    BackendFailed,
+    MissingWeights,
+    NotFound,
+    TooLarge,
+    UnsupportedModality,
+)
 from embed.registry import LoadOptions
 from embed.types import Floats, Media, Modality, Pixels
 
@@ -611,3 +621,113 @@ def test_describing_imports_neither_torch_nor_transformers(zoo: Any, tmp_path: P
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("text 77 tokens, padded to longest; rgb shortest 36 bicubic")
+
+
+@pytest.fixture
+def copied(zoo: Any, tmp_path: Path) -> Path:
+    folder = tmp_path / "copied"
+    shutil.copytree(zoo("clip"), folder)
+    return folder
+
+
+def edit(path: Path, keys: str, value: Any) -> None:
+    """Sets one value of a JSON file."""
+    document = json.loads(path.read_text())
+    *steps, last = keys.split(".")
+    inner = document
+    for step in steps:
+        inner = inner[step]
+    inner[last] = value
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "value"),
+    [
+        ("config.json", "projection_dim", "wide"),
+        ("config.json", "projection_dim", float("nan")),
+        ("config.json", "projection_dim", -4),
+        ("config.json", "projection_dim", 10**9),
+        ("config.json", "text_config.num_hidden_layers", 10**9),
+        ("config.json", "text_config.max_position_embeddings", -1),
+        ("config.json", "vision_config.num_frames", "x"),
+        ("tokenizer_config.json", "model_max_length", "many"),
+        ("processor_config.json", "image_processor.crop_size", {"height": 10**9, "width": 10**9}),
+        ("processor_config.json", "image_processor.crop_size", {"height": -5, "width": -5}),
+        ("processor_config.json", "image_processor.image_std", [0, 0, 0]),
+        ("processor_config.json", "image_processor.image_mean", "abc"),
+        ("processor_config.json", "image_processor.resample", 99),
+    ],
+)
+def test_a_strangers_numbers_are_refused_before_anything_is_built(
+    copied: Path, model_cache: Path, file: str, keys: str, value: Any
+) -> None:
+    edit(copied / file, keys, value)
+    with pytest.raises(MissingWeights, match="fetch them again"):
+        registry.describe(f"hf:{copied}", options(model_cache))
+
+
+@pytest.mark.parametrize("keys", ["text_config.hidden_size", "text_config.vocab_size"])
+def test_a_network_larger_than_its_weights_is_not_allocated(
+    copied: Path, model_cache: Path, keys: str
+) -> None:
+    edit(copied / "config.json", keys, 10**9)
+    tower = registry.load(f"hf:{copied}", options(model_cache))
+    with pytest.raises(MissingWeights, match="other shapes than its config"):
+        tower.embed(of(Modality.TEXT, ["rain"]))
+
+
+def test_a_folder_without_weights_says_so_before_loading(copied: Path, model_cache: Path) -> None:
+    (copied / "model.safetensors").unlink()
+    for act in (registry.check, registry.load):
+        with pytest.raises(MissingWeights, match="holds no weights"):
+            act(f"hf:{copied}", options(model_cache))
+
+
+def test_weights_that_make_no_vectors_are_the_towers_fault(copied: Path, model_cache: Path) -> None:
+    weights = load_file(copied / "model.safetensors")
+    weights["text_projection.weight"].fill_(float("nan"))
+    save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
+    tower = registry.load(f"hf:{copied}", options(model_cache))
+    with pytest.raises(BackendFailed, match=r"copied made no vector of text: .*nan"):
+        tower.embed(of(Modality.TEXT, ["rain"]))
+
+
+def test_what_torch_raises_names_the_space(
+    copied: Path, model_cache: Path, photos: list[Pixels]
+) -> None:
+    edit(copied / "processor_config.json", "image_processor.crop_size", {"height": 64, "width": 64})
+    tower = registry.load(f"hf:{copied}", options(model_cache))
+    with pytest.raises(BackendFailed, match=r"copied failed on image: ValueError"):
+        tower.embed(of(Modality.IMAGE, photos))
+
+
+def test_code_of_a_folder_is_never_run(copied: Path, model_cache: Path) -> None:
+    (copied / "evil.py").write_text(f"open({str(copied / 'ran')!r}, 'w')")
+    edit(copied / "config.json", "auto_map", {"AutoModel": "evil.M", "AutoConfig": "evil.C"})
+    tower = registry.load(f"hf:{copied}", options(model_cache))
+    assert len(tower.embed(of(Modality.TEXT, ["rain"]))) == 1
+    assert not (copied / "ran").exists()
+
+
+def test_a_relative_folder_is_the_same_space_from_everywhere(
+    copied: Path, model_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(copied.parent)
+    names = ["hf:./copied+bf16", "hf:copied+bf16", f"hf:{copied}+bf16"]
+    spaces = {registry.describe(name, options(model_cache)).space for name in names}
+    assert [space.name for space in spaces] == [f"hf:{copied}+bf16"]
+    monkeypatch.chdir("/")
+    assert registry.load(spaces.pop().name, options(model_cache)).space.name == names[-1]
+
+
+@pytest.mark.parametrize("name", ["align", "flava", "siglip"])
+def test_torch_and_onnx_agree(
+    name: str, zoo: Any, load: Any, model_cache: Path, photos: list[Pixels], tmp_path: Path
+) -> None:
+    report = export_space(f"hf:{zoo(name)}", tmp_path / "onnx", options(model_cache))
+    assert report.left_out == ()
+    exported = registry.load(report.space, options(model_cache))
+    for batch in (of(Modality.TEXT, WORDS), of(Modality.IMAGE, photos)):
+        wanted = load(name).embed(batch).joint
+        np.testing.assert_allclose(exported.embed(batch).joint, wanted, atol=1e-5)

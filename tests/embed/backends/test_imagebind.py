@@ -133,13 +133,18 @@ def test_another_variant_names_the_choices(detail: str, options: LoadOptions) ->
         registry.describe(f"imagebind:{detail}", options)
 
 
-def test_the_space_is_named_by_weights_and_precision(cache: Path, options: LoadOptions) -> None:
+def test_the_space_is_named_by_weights_and_precision(
+    cache: Path, options: LoadOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     huge = registry.describe("imagebind:huge", options).space
     other = registry.describe(f"imagebind:{cache / imagebind.FILE}", options).space
     half = registry.describe("imagebind:huge+bf16", options).space
     assert huge.revision == other.revision != "unfetched"
     assert (huge.precision, half.precision) == ("fp32", "bf16")
     assert huge.id != half.id
+    monkeypatch.chdir(cache)
+    near = registry.describe(f"imagebind:./{imagebind.FILE}+bf16", options).space
+    assert near.name == f"imagebind:{cache / imagebind.FILE}+bf16"
 
 
 # Vectors.

@@ -339,3 +339,34 @@ def test_recall_counts_the_neighbours_that_stay() -> None:
     line = np.array([[1, 0], [0.9, 0.1], [0.5, 0.5], [0, 1]], np.float32)
     swapped = line[[0, 2, 1, 3]]
     assert recall_at_k((line[:1], line), (line[:1], swapped), same=False, k=2) == 0.5
+
+
+def test_only_files_of_its_list_are_opened(folder: Path, options: LoadOptions) -> None:
+    manifest = folder / "crossbind.json"
+    document = json.loads(manifest.read_text())
+    text = document["encoders"]["text"]
+    for name in ("../text.onnx", "/etc/passwd", "unlisted.onnx"):
+        for entry in ({**text, "graph": name}, {**text, "recipe": {"tokenizer": name}}):
+            manifest.write_text(json.dumps({**document, "encoders": {"text": entry}}))
+            with pytest.raises(BadInput, match="not in its folder or not in its list"):
+                registry.describe(f"onnx:{folder}", options)
+
+
+@pytest.mark.parametrize("field", ["dim", "image_side"])
+@pytest.mark.parametrize("value", [-4, 0, 10**9, "8", None])
+def test_numbers_that_no_tower_has_are_refused(
+    folder: Path, options: LoadOptions, field: str, value: object
+) -> None:
+    manifest = folder / "crossbind.json"
+    document = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**document, field: value}))
+    with pytest.raises(BadInput, match=r"a dimension is"):
+        registry.describe(f"onnx:{folder}", options)
+
+
+def test_a_moved_folder_is_found_through_a_link(folder: Path, options: LoadOptions) -> None:
+    before = registry.describe(f"onnx:{folder}", options).space
+    moved = folder.rename(folder.with_name("moved"))
+    assert registry.describe(f"onnx:{moved}", options).space.id != before.id
+    folder.symlink_to(moved)
+    assert registry.load(before.name, options).space == before

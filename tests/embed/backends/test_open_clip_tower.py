@@ -22,6 +22,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from embed import registry
+from embed.backends.onnx_runtime.export import export_space
 from embed.backends.openclip import models as open_clip_models
 from embed.backends.openclip import space as open_clip_tower
 from embed.backends.recipe_encoders import PixelsEncoder
@@ -378,3 +379,47 @@ def test_a_pickle_is_never_run(
     with pytest.raises(MissingWeights):
         tower.embed(texts("a cat"))
     assert not (tmp_path / "ran").exists()
+
+
+def test_weights_in_a_file_are_named_the_same_from_everywhere(
+    options: LoadOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "w.pt").write_bytes(b"weights")
+    monkeypatch.chdir(tmp_path)
+    space = registry.describe("open_clip:ViT-B-32/./w.pt+bf16", options).space
+    assert space.name == f"open_clip:ViT-B-32/{tmp_path / 'w.pt'}+bf16"
+    monkeypatch.chdir("/")
+    assert registry.describe(space.name, options).space == space
+
+
+def test_the_commit_of_published_weights_is_their_revision(
+    options: LoadOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, known = "open_clip:ViT-B-32/laion2b_s34b_b79k", {}
+    monkeypatch.setattr(open_clip_models, "hf_hub_download", lambda *_, **__: known["path"])
+    for commit in ("a" * 40, "b" * 40):
+        known["path"] = str(tmp_path / "snapshots" / commit / "model.safetensors")
+        assert registry.describe(name, options).space.revision == commit[:12]
+
+    def absent(*_: object, **__: object) -> str:
+        raise open_clip_models.LocalEntryNotFoundError("not here")
+
+    monkeypatch.setattr(open_clip_models, "hf_hub_download", absent)
+    assert registry.describe(name, options).space.revision == "unfetched"
+
+
+@pytest.mark.parametrize("name", ["coca", "eva"])
+def test_torch_and_onnx_agree(
+    name: str,
+    folders: dict[str, Path],
+    options: LoadOptions,
+    photos: dict[str, Pixels],
+    tmp_path: Path,
+) -> None:
+    source = f"open_clip:{folders[name]}"
+    report = export_space(source, tmp_path / "onnx", options)
+    assert report.left_out == ()
+    torch_tower, exported = registry.load(source, options), registry.load(report.space, options)
+    for batch in (texts("a cat", "two old boats on a lake"), images(*photos.values())):
+        wanted = torch_tower.embed(batch).joint
+        np.testing.assert_allclose(exported.embed(batch).joint, wanted, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,13 @@ def test_how_it_cuts_has_a_name_and_a_folder_without_a_tokenizer_is_refused(
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(MissingWeights, match="no tokenizer that can be read"):
         Words(RECIPE, tmp_path)
+
+
+def test_a_passage_that_cleaning_empties_is_left_out(folder: Path) -> None:
+    words = Words(replace(RECIPE, clean="canonicalize"), folder)
+    text = "a b c d " * 3 + "- " * 40 + "d c b a"
+    passages = [text[span.start : span.end] for span in words.spans(text) if span]
+    assert len(passages) > 2
+    assert all(words.encode(passage) for passage in passages)
+    with pytest.raises(BadInput, match="no words"):
+        words.encode("- - -")

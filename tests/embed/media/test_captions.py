@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import random
 import struct
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from embed.media.captions import MAX_CAPTION, caption_of
 from embed.media.image import open_image
-from embed.media.metadata import Blocks, blocks_of, tags_of
+from embed.media.metadata import MAX_BLOCK, MAX_COMMENT, Blocks, blocks_of, tags_of
 from embed.media.sniff import HEAD, media_type
 from embed.types import Modality
 
@@ -247,6 +248,25 @@ def test_a_text_that_unpacks_without_end() -> None:
     chunk = struct.pack(">I", len(body)) + b"zTXt" + body + bytes(4)
     plain = encoded("PNG")
     assert len(caption(plain[:33] + chunk + plain[33:])) <= MAX_CAPTION
+
+
+def test_tags_that_share_their_bytes_are_not_copied() -> None:
+    count, size = 1_000, MAX_BLOCK
+    rows = b"".join(struct.pack("<HHII", tag, 7, size, 8) for tag in range(count))
+    block = (b"II*\0" + struct.pack("<IH", 8, count) + rows).ljust(size + 8, b"\0")
+    tracemalloc.start()
+    assert len(tags_of(block).values) == count
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * size
+
+
+def test_many_texts_that_unpack_are_not_kept_whole() -> None:
+    info = PngInfo()
+    for _ in range(50):
+        info.add_text("Comment", "word " * 200_000, zip=True)
+    comments = blocks_of(encoded("PNG", pnginfo=info), "image/png").comments
+    assert [len(words) for _, words in comments] == [MAX_COMMENT] * 50
 
 
 def test_entities_in_xmp_do_not_grow() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from embed.media.fbank import fbank
+from embed.media.resample import resample
 
 RATE = 16_000
 LENGTH = 1100
@@ -107,3 +113,21 @@ def test_it_is_what_torchaudio_computes() -> None:
         frame_shift=10,
     )
     np.testing.assert_allclose(fbank(noise, rate=RATE, bins=128), theirs, atol=1e-3)
+
+
+@pytest.mark.data
+def test_real_clips_are_the_definition() -> None:
+    path = Path(os.environ.get("CROSSBIND_DATA", ""), "esc10-folds1-4.zip")
+    if not path.is_file():
+        pytest.skip("CROSSBIND_DATA names no folder with esc10-folds1-4.zip")
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in sorted(archive.namelist()) if name.endswith(".ogg")]
+        clips = [soundfile.read(io.BytesIO(archive.read(name))) for name in names[::64]]
+    assert len(clips) == 5
+    for samples, rate in clips:
+        sound = resample(samples.astype(np.float32), rate, RATE)
+        loudest = int(np.abs(sound).argmax())
+        piece = sound[max(0, loudest - 4000) :][:3600]
+        found = fbank(piece, rate=RATE, bins=128)
+        assert len(found) > 10
+        np.testing.assert_allclose(found, by_definition(piece, 128), atol=1e-4, rtol=0)

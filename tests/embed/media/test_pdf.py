@@ -190,6 +190,14 @@ def test_a_page_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
     module._end_idle()
 
 
+def test_many_slow_pages_are_given_up_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    impatient(monkeypatch, SECONDS_TO_DRAW_ALL=1)
+    corners = b" ".join(b"%d %d l" % (k * 7919 % 300, k * 104729 % 400) for k in range(20_000))
+    with pytest.raises(TooLarge, match="takes too long"):
+        pages(document(*[b"0 0 m " + corners + b" f"] * 50))
+    module._end_idle()
+
+
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     impatient(monkeypatch, MEMORY=128 * 2**20)
     with pytest.raises(TooLarge, match=r"a\.pdf is too large a PDF: it needs more memory"):
@@ -216,6 +224,30 @@ def test_threads_share_workers_and_get_the_same() -> None:
         assert words == text(TWO).data
         assert all((a[1] == b[1]).all() for a, b in zip(alone, drawn, strict=True))
     assert len(module._idle) <= 2
+
+
+def test_no_more_workers_run_than_there_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    module._end_idle()
+    monkeypatch.setattr(module, "_running", threading.BoundedSemaphore(2))
+    alive: set[module._Worker] = set()
+    most = 0
+    start, close = module._started, module._Worker.close
+
+    def started() -> module._Worker:
+        nonlocal most
+        alive.add(worker := start())
+        most = max(most, len(alive))
+        return worker
+
+    def closed(worker: module._Worker) -> None:
+        alive.discard(worker)
+        close(worker)
+
+    monkeypatch.setattr(module, "_started", started)
+    monkeypatch.setattr(module._Worker, "close", closed)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: len(pages(TWO)) == 2, range(24)))
+    assert most <= 2
 
 
 def test_pages_left_in_the_middle_leave_no_worker_behind() -> None:

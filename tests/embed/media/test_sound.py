@@ -14,6 +14,7 @@ from embed.media import track
 from embed.media.av_open import open_sound_or_film
 from embed.media.resample import resample
 from embed.media.sniff import media_type
+from embed.media.track import _credible
 from embed.types import Downmix, Media, Modality, Sound, TimeSpan
 
 Make = Callable[..., bytes]
@@ -192,6 +193,14 @@ def test_a_sound_without_samples_is_corrupt(make_sound: Make) -> None:
         sound(empty)
 
 
+@pytest.mark.parametrize("rate", [1, 99, 768_001])
+def test_a_rate_that_cannot_be_is_refused(make_sound: Make, rate: int) -> None:
+    data = bytearray(make_sound(int16(chirp(0.1))))
+    data[24:28] = struct.pack("<I", rate)
+    with pytest.raises(CorruptMedia, match="100 to 768,000 can be"):
+        sound(bytes(data))
+
+
 def test_a_header_that_promises_too_much_is_not_believed(make_sound: Make) -> None:
     data = bytearray(make_sound(int16(chirp(2))))
     at = data.index(b"data")
@@ -270,3 +279,9 @@ def test_noise_is_corrupt(kind: str) -> None:
     noise = np.random.default_rng(3).integers(0, 256, 9_000, np.uint8).tobytes()
     with pytest.raises(CorruptMedia):
         read_all(open_sound_or_film(noise, media_type=kind, called="it"))
+
+
+@pytest.mark.parametrize(("duration", "seconds"), [(512, 512 / 22050), (0, 0), (2**32 - 192, 0)])
+def test_a_packet_that_claims_hours_says_nothing(duration: int, seconds: float) -> None:
+    """FFmpeg gives the last packet of some Vorbis files a negative duration as an unsigned one."""
+    assert _credible(duration, 1 / 22050) == seconds

@@ -151,6 +151,7 @@ def test_halves_of_characters_and_nul_are_replaced_one_for_one() -> None:
         (b'{"a": [1, 2', "broken JSON at line 1"),
         (b"[" * 100_000 + b"]" * 100_000, "nested"),
         (b'{"a":' * 150 + b"1" + b"}" * 150, "nested deeper than 100"),
+        (b"[" * 150 + b"1" + b"]" * 150, "nested deeper than 100"),
         (b"{}", "holds no text"),
         (b'[null, {"a": ""}]', "holds no text"),
         (b'{"a": "\xff"}', "not valid UTF-8"),

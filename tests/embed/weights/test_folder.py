@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -14,7 +16,14 @@ import pytest
 from embed.errors import MissingWeights
 from embed.registry import LoadOptions
 from embed.weights import folder as module
-from embed.weights.folder import digest_of, licence_of, resolve, revision_of, weight_files
+from embed.weights.folder import (
+    digest_of,
+    licence_of,
+    named,
+    resolve,
+    revision_of,
+    weight_files,
+)
 
 COMMIT = "0" * 40
 
@@ -214,3 +223,54 @@ def test_the_licence_is_what_the_front_matter_says(tmp_path: Path) -> None:
     }.items():
         readme.write_bytes(text.encode())
         assert licence_of(tmp_path) == licence
+
+
+def test_describing_fetches_no_weights_and_loading_the_same_commit(
+    hub: Callable[..., Path], options: LoadOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.constants, "HF_HUB_OFFLINE", False)
+    asked: list[tuple[object, bool]] = []
+    local = module.snapshot_download
+
+    def download(name: str, **how: Any) -> str:
+        if how["local_files_only"]:
+            return local(name, **how)
+        heavy = any("safetensors" in pattern for pattern in how["allow_patterns"])
+        asked.append((how["revision"], heavy))
+        return str(hub(name, "config.json", *(["model.safetensors"] if heavy else [])))
+
+    monkeypatch.setattr(module, "snapshot_download", download)
+    online = LoadOptions(cache=options.cache, threads=1)
+    described = resolve("owner/name", online, describing=True)
+    assert weight_files(described) == []
+    assert revision_of(described, options.cache) == COMMIT
+    assert resolve("owner/name", online, describing=True) == described
+    assert asked == [(None, False)]
+    assert resolve("owner/name", online) == described
+    assert asked[1:] == [(COMMIT, True)]
+    assert revision_of(described, options.cache) == COMMIT
+    assert len(weight_files(resolve("owner/name", online))) == 1
+    assert len(asked) == 2
+
+
+def test_a_download_that_was_cut_off_is_not_taken_for_whole(
+    hub: Callable[..., Path], options: LoadOptions
+) -> None:
+    snapshot = hub("owner/cut", "config.json", "model-1.safetensors")
+    shards = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (snapshot / "model.safetensors.index.json").write_text(json.dumps(shards))
+    with pytest.raises(MissingWeights, match=r"or not all of them: .*hf download owner/cut"):
+        resolve("owner/cut", options)
+    hub("owner/cut", "model-2.safetensors")
+    assert resolve("owner/cut", options) == snapshot
+
+
+def test_a_reference_is_named_the_same_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for reference in ("model", "./model", "./x/../model", str(tmp_path / "model")):
+        assert named(reference) == str(tmp_path / "model")
+    for reference in ("owner/name", "owner/name@v1", "package:numpy/model"):
+        assert named(reference) == reference
