@@ -109,8 +109,9 @@ def compare(
                 for kind in ("small", "large"):
                     save = kept[f"{name} {precision}"].with_suffix(f".{kind}.npy")
                     ask(systems[name], {"images": work[kind], "save": str(save)})
-        found[precision]["cosine_to_fp32"] = cosines(kept, precision)
-        say(f"{architecture} {precision}: cosine {found[precision]['cosine_to_fp32']}")
+        if "fp32" in found:
+            found[precision]["cosine_to_fp32"] = cosines(kept, precision)
+            say(f"{architecture} {precision}: cosine {found[precision]['cosine_to_fp32']}")
     return found
 
 
