@@ -85,6 +85,7 @@ class _Ingest:
         self._fine: set[str] = set()  # of those, what is in order now
         self._committed = time.monotonic()
         self._ingested = self._unchanged = self._moved = 0
+        self._done = self._total = 0
         self._left_out: Counter[Modality] = Counter()
 
     def run(self, paths: Iterable[Path], *, prune: bool) -> IngestReport:
@@ -97,8 +98,10 @@ class _Ingest:
         todo = [file for file in files if not self._is_unchanged(file)]
         self._unchanged = len(files) - len(todo)
         try:
-            for done, file in enumerate(self._index(todo), self._unchanged + 1):
-                self._report("indexing", done, len(files), shown(file.path.name))
+            self._done, self._total = self._unchanged, len(files)
+            for file in self._index(todo):
+                self._done += 1
+                self._report("indexing", self._done, self._total, shown(file.path.name))
         finally:
             # An interrupted run keeps what it has finished; a full disk refuses here as well.
             self._commit()
@@ -149,6 +152,8 @@ class _Ingest:
             pool.shutdown(cancel_futures=True)
 
     def _finish(self, file: FoundFile, future: Future[Prepared]) -> FoundFile:
+        # Named before it is waited for: a film may take minutes.
+        self._report("indexing", self._done, self._total, shown(file.path.name))
         try:
             prepared = future.result()
             if prepared.parts:
