@@ -21,9 +21,12 @@ def embed_requests(
     requests: Sequence[SearchRequest], batcher: Batcher, collection: Collection
 ) -> list[QueryVectors]:
     """One for each request, its terms added or read together as it asks. Raises InvalidQuery."""
-    if not any(request.together for request in requests):
-        return embed_queries([request.terms for request in requests], batcher, collection)
-    return [embed_together(request.terms, batcher) for request in requests]
+    added = [request.terms for request in requests if not request.together]
+    rest = iter(embed_queries(added, batcher, collection))
+    return [
+        embed_together(request.terms, batcher) if request.together else next(rest)
+        for request in requests
+    ]
 
 
 def embed_together(terms: Sequence[Term], batcher: Batcher) -> QueryVectors:

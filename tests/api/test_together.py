@@ -16,6 +16,7 @@ from PIL import Image
 from api.app import create_app
 from api.cli import main
 from api.config import Settings
+from api.requests import SearchRequest, Term
 from api.service import Service
 from embed import registry
 from embed.backends.joint import JointEncoder, JointTower
@@ -129,6 +130,16 @@ def test_a_picture_and_words_read_together_find_what_neither_does(
 
     assert best() in ("sea.txt", "boat.txt")
     assert best("--together") == "regatta.txt"
+
+
+def test_each_search_of_a_batch_is_read_as_it_asks(sea: Path, settings: Settings) -> None:
+    terms = (Term(kind="text", value="boat"), Term(kind="image", value=sea))
+    service = Service(settings)
+    asked = [SearchRequest(terms=terms, k=1, together=together) for together in (False, True) * 2]
+    titles = [answer.hits[0].item.title for answer in service.search_many(asked)]
+    service.close()
+    assert titles[0] == titles[2] != "regatta.txt"
+    assert titles[1] == titles[3] == "regatta.txt"
 
 
 @pytest.mark.parametrize(
