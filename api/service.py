@@ -107,12 +107,9 @@ class Service:
         """Writes a space as ONNX graphs into `folder`. Raises what `onnx_runtime.export` raises."""
         from embed.backends.onnx_runtime import export as onnx_export  # noqa: PLC0415 (loads torch)
 
-        options = registry.LoadOptions(
-            cache=self.settings.cache,
-            threads=self.settings.threads,
-            offline=self.settings.offline,
+        return onnx_export.export_space(
+            space, folder, self._towers.options, precision=precision, check=check
         )
-        return onnx_export.export_space(space, folder, options, precision=precision, check=check)
 
     # Collections
 

@@ -17,7 +17,7 @@ class Towers:
     """Batchers by space name. Safe from many threads; a slow load holds up only its own space."""
 
     def __init__(self, settings: Settings) -> None:
-        self._options = registry.LoadOptions(
+        self.options = registry.LoadOptions(
             cache=settings.cache, threads=settings.threads, offline=settings.offline
         )
         self._loading: dict[str, threading.Lock] = {}
@@ -33,7 +33,7 @@ class Towers:
             loading = self._loading.setdefault(name, threading.Lock())
         with loading:
             if name not in self._batchers:
-                self._batchers[name] = Batcher(registry.load(name, self._options))
+                self._batchers[name] = Batcher(registry.load(name, self.options))
             return self._batchers[name]
 
     def of(self, space: Space) -> Batcher:
@@ -55,7 +55,7 @@ class Towers:
         with self._lock:
             known = self._described.get(name)
         if known is None:
-            known = registry.describe(name, self._options)
+            known = registry.describe(name, self.options)
             with self._lock:
                 self._described[name] = known
         return known
@@ -66,7 +66,7 @@ class Towers:
         if name in self.loaded():
             return ModelSummary(name=name, capabilities=capabilities, state="loaded")
         try:
-            registry.check(name, self._options)
+            registry.check(name, self.options)
         except (MissingDependency, MissingWeights) as error:
             return ModelSummary(
                 name=name, capabilities=capabilities, state="missing", missing=error.message

@@ -31,10 +31,7 @@ _QUICK_GELU = "open_clip.transformer.QuickGELU"
 @cache
 def usable(dtype: torch.dtype) -> bool:
     """Whether this processor and this PyTorch run packed layers of `dtype`, tried once."""
-    if dtype not in (torch.float32, torch.bfloat16) or platform.machine() not in (
-        "x86_64",
-        "AMD64",
-    ):
+    if dtype not in (torch.float32, torch.bfloat16) or platform.machine() not in _MEASURED:
         return False
     try:
         if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():

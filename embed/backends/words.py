@@ -18,12 +18,11 @@ from tokenizers import Encoding, Tokenizer, normalizers
 from embed.backends.cleaning import clean
 from embed.backends.recipes import TextRecipe
 from embed.errors import BadInput, MissingWeights, TooLarge
-from embed.media.text import chunk_spans
+from embed.media.text import chunk_spans, token_offsets
 from embed.types import CharSpan
 
 FILL = 0.8  # of the room for words that a passage takes: one cut inside a word splits into more
 OVERLAP = 0.2  # of a passage, shared with the one before
-SLICE = 65_536  # characters tokenised at a time
 
 Ids = NDArray[np.int64]
 
@@ -118,18 +117,8 @@ class Words:
         return len(self._encode(self.recipe.prefix + text).ids) <= self.recipe.max_tokens
 
     def _offsets(self, text: str) -> Ids:
-        """`(N, 2)`: where each token begins and ends.
-
-        Slice by slice, as the tokenizer needs some 300 bytes for each character it is given.
-        """
-        found = [np.empty((0, 2), np.int64)]
-        start = 0
-        while start < len(text):
-            end = _slice_end(text, start)
-            offsets = self._encode(text[start:end], special=False).offsets
-            found.append(np.array(offsets, np.int64).reshape(-1, 2) + start)
-            start = end
-        return np.concatenate(found)
+        """`(N, 2)`: where each token begins and ends."""
+        return token_offsets(text, lambda part: self._encode(part, special=False).offsets)
 
     def _encode(self, text: str, *, special: bool = True) -> Encoding:
         try:
@@ -157,12 +146,3 @@ def _open(path: Path) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
-
-
-def _slice_end(text: str, start: int) -> int:
-    """At most SLICE characters on, after white space if there is any: words stay whole."""
-    end = start + SLICE
-    if end >= len(text):
-        return len(text)
-    space = max(text.rfind(space, start, end) for space in " \n\t")
-    return end if space < start else space + 1

@@ -7,7 +7,7 @@ in the stored text and in the file. It knows no tokenizer: windows are cut over 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from embed.types import CharSpan, Media, Modality
 
 MAX_BYTES = 16 * 2**20
 TITLE_LENGTH = 80
+SLICE = 65_536  # characters tokenised at a time
 
 _WAY_OUT = "open it in an editor and save it as UTF-8"
 
@@ -64,6 +65,32 @@ def _decoded(data: bytes, called: str) -> str:
             f"{error.start:,} ({error.reason}); UTF-8, and UTF-16 with a byte order mark, are "
             f"read: {_WAY_OUT}"
         ) from error
+
+
+def token_offsets(
+    text: str, offsets_of: Callable[[str], Sequence[tuple[int, int]]]
+) -> NDArray[np.int64]:
+    """`(N, 2)`: where each token of `text` begins and ends, as `offsets_of` says of a part of it.
+
+    Slice by slice, as tokenizers need some 300 bytes for each character they are given.
+    """
+    found = [np.empty((0, 2), np.int64)]
+    start = 0
+    while start < len(text):
+        end = _slice_end(text, start)
+        offsets = offsets_of(text[start:end])
+        found.append(np.array(offsets, np.int64).reshape(-1, 2) + start)
+        start = end
+    return np.concatenate(found)
+
+
+def _slice_end(text: str, start: int) -> int:
+    """At most SLICE characters on, after white space if there is any: words stay whole."""
+    end = start + SLICE
+    if end >= len(text):
+        return len(text)
+    space = max(text.rfind(space, start, end) for space in " \n\t")
+    return end if space < start else space + 1
 
 
 def chunk_spans(

@@ -16,14 +16,13 @@ from tokenizers import Encoding, Tokenizer
 from embed.backends.onnx_runtime.session import open_session
 from embed.backends.tower import Rows, TextEncoder, text_of
 from embed.errors import BadInput, TooLarge
-from embed.media.text import chunk_spans
+from embed.media.text import chunk_spans, token_offsets
 from embed.types import CharSpan, Floats, Media
 
 MAX_TOKENS = 256  # what the model was trained to read, its two special tokens included
 SPECIAL_TOKENS = 2
 CHUNK = 200  # room for a word cut at a chunk's edge to split into more tokens
 OVERLAP = 40
-SLICE = 65_536  # characters tokenised at a time
 TOKENS_PER_RUN = 2048  # bounds the memory of one run
 
 
@@ -49,18 +48,8 @@ class BuiltinText(TextEncoder[list[int]]):
             yield from chunk_spans(offsets, size=CHUNK, overlap=OVERLAP)
 
     def _offsets(self, text: str) -> NDArray[np.int64]:
-        """`(N, 2)`: where each token begins and ends, special ones left out.
-
-        Slice by slice, as the tokenizer needs some 300 bytes for each character it is given.
-        """
-        found = [np.empty((0, 2), np.int64)]
-        start = 0
-        while start < len(text):
-            end = _slice_end(text, start)
-            offsets = self._encode(text[start:end]).offsets[1:-1]
-            found.append(np.array(offsets, np.int64).reshape(-1, 2) + start)
-            start = end
-        return np.concatenate(found)
+        """`(N, 2)`: where each token begins and ends, special ones left out."""
+        return token_offsets(text, lambda part: self._encode(part).offsets[1:-1])
 
     def prepare(self, piece: Media) -> list[int]:
         """Raises BadInput for a text without a word, TooLarge for one of over 256 tokens."""
@@ -101,12 +90,3 @@ class BuiltinText(TextEncoder[list[int]]):
             raise BadInput(
                 f"the text {text[:40]!r} is not valid Unicode: it holds half a surrogate pair"
             ) from error
-
-
-def _slice_end(text: str, start: int) -> int:
-    """At most SLICE characters on, after white space if there is any: words stay whole."""
-    end = start + SLICE
-    if end >= len(text):
-        return len(text)
-    space = max(text.rfind(space, start, end) for space in " \n\t")
-    return end if space < start else space + 1

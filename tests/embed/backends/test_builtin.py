@@ -17,7 +17,6 @@ import embed
 from embed import registry
 from embed.backends.builtin import space as module
 from embed.backends.builtin.space import Builtin
-from embed.backends.builtin.text import SLICE
 from embed.backends.tower import Once
 from embed.errors import (
     BadInput,
@@ -27,6 +26,7 @@ from embed.errors import (
     TooLarge,
     UnsupportedModality,
 )
+from embed.media.text import SLICE
 from embed.registry import LoadOptions
 from embed.types import CharSpan, Embedder, Media, Modality, Pixels
 
