@@ -19,7 +19,6 @@ from embed.backends.recipes import (
     Network,
     Patches,
     PatchRecipe,
-    Recipe,
 )
 from embed.backends.tower import (
     AudioEncoder,
@@ -67,7 +66,7 @@ class WordsEncoder(TextEncoder[list[int]]):
         ids, mask = self.words.pad([self.words.encode("a"), self.words.encode("a b c")])
         inputs = {"ids": ids, "mask": mask} if self.words.recipe.mask else {"ids": ids}
         length = {1: "tokens"} if self.words.recipe.padding == "longest" else {}
-        return _network(self._module, inputs, self.words.recipe, length)
+        return network_of(self._module, inputs, length, recipe=self.words.recipe)
 
     def spans(self, text: str) -> Iterator[CharSpan | None]:
         return self.words.spans(text)
@@ -96,21 +95,33 @@ class PixelsEncoder(ImageEncoder[Pixels]):
         """Raises NotAvailable where there is no module."""
         shape = (2, self._recipe.height, self._recipe.width, 3)
         pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        return _network(self._module, {"pixels": pixels}, self._recipe)
+        return network_of(self._module, {"pixels": pixels}, recipe=self._recipe)
 
 
 class PatchesEncoder(ImageEncoder[Patches]):
     """Pictures of any shape: patches `(N, P, F)` uint8, a mask `(N, P)`, grids `(N, 2)` int64."""
 
-    def __init__(self, recipe: PatchRecipe, core: Core) -> None:
+    def __init__(
+        self, recipe: PatchRecipe, core: Core, module: Module | Made | None = None
+    ) -> None:
         self._recipe = recipe
         self._core = core
+        self._module = module
 
     def prepare(self, piece: Media) -> Patches:
         return self._recipe.prepare(pixels_of(piece))
 
     def run(self, batch: Sequence[Patches]) -> Rows:
         return Rows(*self._core(*self._recipe.stack(batch)))
+
+    def network(self) -> Network:
+        """Raises NotAvailable where there is no module."""
+        shapes, rng = ((200, 320), (320, 150)), np.random.default_rng(0)
+        pictures = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in shapes]
+        stacked = self._recipe.stack([self._recipe.prepare(picture) for picture in pictures])
+        patches, mask, grids = stacked
+        inputs: dict[str, NDArray[Any]] = {"patches": patches, "mask": mask, "grids": grids}
+        return network_of(self._module, inputs, recipe=self._recipe)
 
 
 class SoundEncoder(AudioEncoder[Floats]):
@@ -138,7 +149,9 @@ class SoundEncoder(AudioEncoder[Floats]):
         noise = np.random.default_rng(0).normal(0.0, 0.1, (2, count))
         sounds = np.stack([self._recipe.prepare(sound) for sound in noise.astype(np.float32)])
         length = {2: "samples"} if free else {}
-        return _network(self._module, {"features": sounds}, self._recipe, length)
+        numbers = {"downmix": self.downmix.value}
+        inputs = {"features": sounds}
+        return network_of(self._module, inputs, length, recipe=self._recipe, numbers=numbers)
 
 
 class FilmEncoder(VideoEncoder[Pixels]):
@@ -147,10 +160,17 @@ class FilmEncoder(VideoEncoder[Pixels]):
     frames: how many, taken evenly and some twice if need be; None takes all there are.
     """
 
-    def __init__(self, recipe: ImageRecipe, core: Core, frames: int | None = None) -> None:
+    def __init__(
+        self,
+        recipe: ImageRecipe,
+        core: Core,
+        frames: int | None = None,
+        module: Module | Made | None = None,
+    ) -> None:
         self._recipe = recipe
         self._core = core
         self._frames = frames
+        self._module = module
         self.min_side = recipe.min_side
 
     def prepare(self, piece: Media) -> Pixels:
@@ -162,18 +182,32 @@ class FilmEncoder(VideoEncoder[Pixels]):
     def run(self, batch: Sequence[Pixels]) -> Rows:
         return by_shape(batch, self._core)
 
+    def network(self) -> Network:
+        """Raises NotAvailable where there is no module."""
+        shape = (2, self._frames or 4, self._recipe.height, self._recipe.width, 3)
+        inputs = {"frames": np.random.default_rng(0).integers(0, 256, shape, np.uint8)}
+        length = {} if self._frames else {1: "frames"}
+        numbers = {"frames": self._frames, "seconds": self.seconds, "per_second": self.per_second}
+        return network_of(
+            self._module, inputs, length, recipe=self._recipe, kind="film", numbers=numbers
+        )
 
-def _network(
+
+def network_of(
     module: Module | Made | None,
     inputs: Mapping[str, NDArray[Any]],
-    recipe: Recipe,
     dynamic: Mapping[int, str] | None = None,
+    **said: Any,
 ) -> Network:
+    """A `Network` of one output. dynamic: of each input, besides the batch. said: its other fields.
+
+    Raises NotAvailable where there is no module.
+    """
     if module is None:
         raise NotAvailable("this tower keeps no network that could be exported")
     fresh = module.make() if isinstance(module, Made) else module
     axes = {name: {0: "batch", **(dynamic or {})} for name in inputs}
-    return Network(module=fresh, inputs=inputs, dynamic=axes, outputs=("joint",), recipe=recipe)
+    return Network(module=fresh, inputs=inputs, dynamic=axes, **said)
 
 
 def by_shape(batch: Sequence[NDArray[Any]], core: Core) -> Rows:

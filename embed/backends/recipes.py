@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -197,11 +197,14 @@ class Network:
     dynamic: by input, the axes that may change, with a name each; axis 0 is always "batch". Axes
         of one name change together.
     outputs: "joint", and "native" where the encoder has it.
-    recipe: what makes an example from a medium, for the exported folder.
+    recipe: what makes an example from a medium, for the exported folder; None where `kind` says it
+        all. kind, numbers: how the folder names the encoder, and what else makes one like it.
     """
 
     module: torch.nn.Module
     inputs: Mapping[str, NDArray[Any]]
     dynamic: Mapping[str, Mapping[int, str]]
-    outputs: tuple[str, ...]
-    recipe: Recipe
+    outputs: tuple[str, ...] = ("joint",)
+    recipe: Recipe | None = None
+    kind: str = "recipe"
+    numbers: Mapping[str, Any] = field(default_factory=dict)

@@ -130,8 +130,8 @@ class _Workshop:
         assert isinstance(self._towers, Towers)
         recipe = self._towers.image
         if isinstance(recipe, PatchRecipe):
-            patched = hf_networks.PatchedPictures(self._model(), recipe)
-            return PatchesEncoder(recipe, self._core(patched))
+            patched = self._core_and_export(lambda m: hf_networks.PatchedPictures(m, recipe))
+            return PatchesEncoder(recipe, *patched)
         assert recipe is not None
         made = self._core_and_export(lambda model: hf_networks.Pictures(model, recipe))
         return PixelsEncoder(recipe, *made)
@@ -144,8 +144,8 @@ class _Workshop:
         recipe = self._towers.video
         assert recipe is not None
         kind = hf_perception.PerceptionFilms if self._in_parts else hf_networks.Films
-        core = self._core(kind(self._model(), recipe))
-        return FilmEncoder(recipe, core, self._towers.frames)
+        core, made = self._core_and_export(lambda model: kind(model, recipe))
+        return FilmEncoder(recipe, core, self._towers.frames, made)
 
     def _sound_encoder(self) -> SoundEncoder:
         assert isinstance(self._towers, Towers)

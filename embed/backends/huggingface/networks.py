@@ -69,12 +69,18 @@ class Pictures(nn.Module):
 
 
 class PatchedPictures(nn.Module):
-    """Patches `(N, P, F)` uint8, mask `(N, P)` and grids `(N, 2)` to rows (NaFlex)."""
+    """Patches `(N, P, F)` uint8, mask `(N, P)` and grids `(N, 2)` to rows (NaFlex).
+
+    The library fits the table of places to each picture in a loop, which no exporter can follow;
+    here it is one product for all of them.
+    """
 
     def __init__(self, model: PreTrainedModel, recipe: PatchRecipe) -> None:
         super().__init__()
         self.model: Any = model
         self.normalised = Normalised(recipe)
+        tower: Any = model.vision_model
+        tower.embeddings.resize_positional_embeddings = places
 
     def forward(self, patches: Tensor, mask: Tensor, grids: Tensor) -> Tensor:
         colours = self.normalised.channels(patches.reshape(*patches.shape[:2], -1, 3))
@@ -85,6 +91,28 @@ class PatchedPictures(nn.Module):
             spatial_shapes=grids,
         )
         return rows_of(found)
+
+
+def places(table: Tensor, grids: Tensor, max_length: int) -> Tensor:
+    """`(H, W, D)` places to `(N, max_length, D)`: of picture n those of its grid, row by row.
+
+    Bilinear and antialiased, as `torch.nn.functional.interpolate` has it: place i of h is the mean
+    of the H under a triangle around (i + ½) H / h - ½, as wide as the larger of 1 and H / h. What
+    stands after a picture's last patch is masked by the network.
+    """
+    patch = torch.arange(max_length, device=table.device)
+    rows = _triangles(patch // grids[:, 1:], grids[:, :1], table.shape[0])
+    columns = _triangles(patch % grids[:, 1:], grids[:, 1:], table.shape[1])
+    return torch.einsum("nph,npw,hwd->npd", rows, columns, table.float()).to(table.dtype)
+
+
+def _triangles(place: Tensor, count: Tensor, length: int) -> Tensor:
+    """`(N, P, length)`: how much of each source point is in place `(N, P)` of `count` `(N, 1)`."""
+    scale = (length / count).unsqueeze(-1)
+    centre = (place.unsqueeze(-1) + 0.5) * scale - 0.5
+    distance = torch.arange(length, device=place.device) - centre
+    weights = (1 - distance.abs() / scale.clamp(min=1.0)).clamp(min=0.0)
+    return weights / weights.sum(-1, keepdim=True).clamp(min=1e-6)
 
 
 class Sounds(nn.Module):

@@ -1,7 +1,6 @@
 """ImageBind's encoders: what a tower is fed with, and what becomes of several clips.
 
-Clips of a sound or a film are averaged after the tower's scale, as the authors have it; only the
-mean is brought to unit length. It knows nothing of where weights come from.
+It knows nothing of where weights come from, nor of what the networks do with several clips.
 """
 
 from __future__ import annotations
@@ -15,16 +14,17 @@ import numpy as np
 from embed.backends.imagebind.config import SIDE
 from embed.backends.imagebind.inputs import (
     CROPS,
+    FILM_CLIPS,
     FILM_FRAMES,
     RATE,
-    SOUND_CLIPS,
     film,
     frame_rows,
     frame_times,
     spectrograms,
     squares,
 )
-from embed.backends.recipe_encoders import Core
+from embed.backends.recipe_encoders import Core, Made, network_of
+from embed.backends.recipes import Network
 from embed.backends.tower import AudioEncoder, Encoder, Rows, VideoEncoder, pixels_of, samples_of
 from embed.errors import BadInput
 from embed.media.pieces import clip_spans
@@ -41,14 +41,22 @@ class ClipsEncoder(AudioEncoder[Floats]):
     seconds = PIECE_SECONDS
     downmix = Downmix.FIRST
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, module: Made | None = None) -> None:
         self._core = core
+        self._module = module
 
     def prepare(self, piece: Media) -> Floats:
+        """`(3, 1, 128, 204)`."""
         return spectrograms(samples_of(piece, RATE))
 
     def run(self, batch: Sequence[Floats]) -> Rows:
-        return Rows(means(self._core(np.concatenate(batch))[0], SOUND_CLIPS))
+        return Rows(*self._core(np.stack(batch)))
+
+    def network(self) -> Network:
+        """Raises NotAvailable where there is no module."""
+        noise = np.random.default_rng(0).normal(0.0, 0.1, (2, 3 * RATE)).astype(np.float32)
+        inputs = {"clips": np.stack([spectrograms(sound) for sound in noise])}
+        return network_of(self._module, inputs, kind="imagebind-sound")
 
 
 class FilmsEncoder(VideoEncoder[Pixels]):
@@ -61,8 +69,9 @@ class FilmsEncoder(VideoEncoder[Pixels]):
     seconds = PIECE_SECONDS
     min_side = FULL_HD
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, module: Made | None = None) -> None:
         self._core = core
+        self._module = module
 
     def pieces(self, media: Media) -> Iterator[tuple[Span | None, Media]]:
         if not hasattr(media.data, "frames"):
@@ -84,7 +93,13 @@ class FilmsEncoder(VideoEncoder[Pixels]):
 
     def run(self, batch: Sequence[Pixels]) -> Rows:
         # One by one: a film is fifteen clips, as much as a batch of anything else.
-        return Rows(np.concatenate([means(self._core(clips)[0], len(clips)) for clips in batch]))
+        return Rows(np.concatenate([self._core(clips[np.newaxis])[0] for clips in batch]))
+
+    def network(self) -> Network:
+        """Raises NotAvailable where there is no module."""
+        shape = (2, FILM_CLIPS * CROPS, 2, SIDE, SIDE, 3)
+        inputs = {"clips": np.random.default_rng(0).integers(0, 256, shape, np.uint8)}
+        return network_of(self._module, inputs, kind="imagebind-film")
 
     def _frames(self, reader: Film, span: TimeSpan) -> Pixels:
         """The ten frames in the order of their clips, which overlap where a film is short."""
@@ -96,9 +111,10 @@ class FilmsEncoder(VideoEncoder[Pixels]):
 class ArrayEncoder(Encoder[Floats]):
     """Depth, thermal and motion: an array of one shape, as the tower takes it."""
 
-    def __init__(self, core: Core, shape: tuple[int, ...]) -> None:
+    def __init__(self, core: Core, shape: tuple[int, ...], module: Made | None = None) -> None:
         self._core = core
         self._shape = shape
+        self._module = module
 
     def pieces(self, media: Media) -> Iterator[tuple[Span | None, Media]]:
         yield None, media
@@ -115,8 +131,8 @@ class ArrayEncoder(Encoder[Floats]):
     def run(self, batch: Sequence[Floats]) -> Rows:
         return Rows(*self._core(np.stack(batch)))
 
-
-def means(rows: Floats, clips: int) -> Floats:
-    """The mean of each `clips` rows: `(N * clips, D)` to `(N, D)`."""
-    mean: Floats = rows.reshape(-1, clips, rows.shape[-1]).mean(axis=1)
-    return mean
+    def network(self) -> Network:
+        """Raises NotAvailable where there is no module."""
+        values = np.random.default_rng(0).normal(size=(2, *self._shape)).astype(np.float32)
+        numbers = {"shape": list(self._shape)}
+        return network_of(self._module, {"values": values}, kind="array", numbers=numbers)

@@ -25,7 +25,7 @@ from embed.backends.imagebind.encoders import (
     FilmsEncoder,
 )
 from embed.backends.imagebind.inputs import PICTURE
-from embed.backends.imagebind.networks import Fed, Seen
+from embed.backends.imagebind.networks import Fed, Heard, Seen
 from embed.backends.imagebind.weights import Checkpoint
 from embed.backends.openclip.clip_bpe import clip_words
 from embed.backends.recipe_encoders import Made, PixelsEncoder, WordsEncoder
@@ -62,8 +62,8 @@ class Towers:
         return {
             Modality.TEXT: self._text,
             Modality.IMAGE: self._image,
-            Modality.VIDEO: lambda: FilmsEncoder(self._vision()),
-            Modality.AUDIO: lambda: ClipsEncoder(self._core(self._fed(AUDIO))),
+            Modality.VIDEO: self._film,
+            Modality.AUDIO: self._sound,
             **{modality: partial(self._array, modality) for modality in ARRAYS},
         }
 
@@ -74,11 +74,21 @@ class Towers:
     def _image(self) -> PixelsEncoder:
         return PixelsEncoder(PICTURE, self._vision(), Made(self._seen))
 
+    def _film(self) -> FilmsEncoder:
+        return FilmsEncoder(self._vision(), Made(self._seen))
+
+    def _sound(self) -> ClipsEncoder:
+        return ClipsEncoder(self._core(self._heard()), Made(self._heard))
+
     def _array(self, modality: Modality) -> ArrayEncoder:
-        return ArrayEncoder(self._core(self._fed(modality)), ARRAYS[modality])
+        core = self._core(self._fed(modality))
+        return ArrayEncoder(core, ARRAYS[modality], Made(lambda: self._fed(modality)))
 
     def _fed(self, tower: str) -> Fed:
         return Fed(self._checkpoint().tower(tower), tower).eval()
+
+    def _heard(self) -> Heard:
+        return Heard(self._checkpoint().tower(AUDIO)).eval()
 
     def _seen(self) -> Seen:
         return Seen(self._checkpoint().tower(VISION)).eval()

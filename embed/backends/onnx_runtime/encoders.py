@@ -1,7 +1,7 @@
 """Encoders over the graphs of an exported folder, as `crossbind.json` describes each.
 
-Three kinds: any encoder that is a recipe and a network, and the two halves of the built-in space,
-which have rules of their own. It knows nothing of how graphs are made.
+Most are a recipe and a network; ImageBind's, and the halves of the built-in space, have rules of
+their own. It knows nothing of how graphs are made.
 """
 
 from __future__ import annotations
@@ -13,9 +13,16 @@ from typing import Any
 from embed.backends import recipes
 from embed.backends.builtin.image import BuiltinImage
 from embed.backends.builtin.text import BuiltinText
+from embed.backends.imagebind.encoders import ArrayEncoder, ClipsEncoder, FilmsEncoder
 from embed.backends.onnx_runtime.session import SessionCore, open_anywhere
-from embed.backends.recipe_encoders import PixelsEncoder, SoundEncoder, WordsEncoder
-from embed.backends.recipes import AudioRecipe, ImageRecipe, TextRecipe
+from embed.backends.recipe_encoders import (
+    FilmEncoder,
+    PatchesEncoder,
+    PixelsEncoder,
+    SoundEncoder,
+    WordsEncoder,
+)
+from embed.backends.recipes import AudioRecipe, ImageRecipe, PatchRecipe, TextRecipe
 from embed.backends.tower import Encoder
 from embed.backends.words import Words
 from embed.errors import BadInput, CrossbindError
@@ -36,18 +43,43 @@ def make(entry: Mapping[str, Any], folder: Path, threads: int) -> Encoder[Any]:
 
 
 def _recipe(entry: Mapping[str, Any], folder: Path, threads: int) -> Encoder[Any]:
-    recipe = recipes.from_json(entry["recipe"])
-    session = open_anywhere(folder / entry["graph"], threads=threads)
-    core = SessionCore(session, entry["inputs"], entry["outputs"])
+    recipe, core = recipes.from_json(entry["recipe"]), _core(entry, folder, threads)
     if isinstance(recipe, TextRecipe):
         return WordsEncoder(Words(recipe, folder), core)
     if isinstance(recipe, ImageRecipe):
         return PixelsEncoder(recipe, core)
-    if isinstance(recipe, AudioRecipe):
-        encoder = SoundEncoder(recipe, core)
-        encoder.downmix = Downmix(entry["downmix"])
-        return encoder
-    raise TypeError(f"{type(recipe).__name__} is not exported")
+    if isinstance(recipe, PatchRecipe):
+        return PatchesEncoder(recipe, core)
+    assert isinstance(recipe, AudioRecipe)
+    encoder = SoundEncoder(recipe, core)
+    encoder.downmix = Downmix(entry["downmix"])
+    return encoder
+
+
+def _film(entry: Mapping[str, Any], folder: Path, threads: int) -> Encoder[Any]:
+    recipe = recipes.from_json(entry["recipe"])
+    if not isinstance(recipe, ImageRecipe):
+        raise TypeError(f"films are not prepared by {type(recipe).__name__}")
+    encoder = FilmEncoder(recipe, _core(entry, folder, threads), entry["frames"])
+    encoder.seconds, encoder.per_second = float(entry["seconds"]), float(entry["per_second"])
+    return encoder
+
+
+def _clips(entry: Mapping[str, Any], folder: Path, threads: int) -> Encoder[Any]:
+    return ClipsEncoder(_core(entry, folder, threads))
+
+
+def _films(entry: Mapping[str, Any], folder: Path, threads: int) -> Encoder[Any]:
+    return FilmsEncoder(_core(entry, folder, threads))
+
+
+def _array(entry: Mapping[str, Any], folder: Path, threads: int) -> Encoder[Any]:
+    return ArrayEncoder(_core(entry, folder, threads), tuple(entry["shape"]))
+
+
+def _core(entry: Mapping[str, Any], folder: Path, threads: int) -> SessionCore:
+    session = open_anywhere(folder / entry["graph"], threads=threads)
+    return SessionCore(session, entry["inputs"], entry["outputs"])
 
 
 def _builtin_text(entry: Mapping[str, Any], folder: Path, threads: int) -> Encoder[Any]:
@@ -58,4 +90,12 @@ def _builtin_image(entry: Mapping[str, Any], folder: Path, _: int) -> Encoder[An
     return BuiltinImage(folder / entry["graph"], folder / entry["prototypes"])
 
 
-_KINDS = {"recipe": _recipe, "builtin-text": _builtin_text, "builtin-image": _builtin_image}
+_KINDS = {
+    "recipe": _recipe,
+    "film": _film,
+    "array": _array,
+    "imagebind-sound": _clips,
+    "imagebind-film": _films,
+    "builtin-text": _builtin_text,
+    "builtin-image": _builtin_image,
+}

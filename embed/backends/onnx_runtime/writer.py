@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from typing import Any
 from embed.backends import recipes
 from embed.backends.builtin import space as builtin
 from embed.backends.onnx_runtime.graph import convert, write_graph
-from embed.backends.recipe_encoders import PixelsEncoder, SoundEncoder, WordsEncoder
+from embed.backends.recipe_encoders import WordsEncoder
 from embed.backends.recipes import Network, TextRecipe
-from embed.backends.tower import AudioEncoder, Encoder, FramesEncoder, Tower
+from embed.backends.tower import Encoder, FramesEncoder, Tower
 from embed.errors import NotAvailable, StorageFull
 from embed.types import Modality
 from embed.weights import store
@@ -73,19 +74,18 @@ class Writer:
         with tempfile.TemporaryDirectory(dir=self.folder.parent) as work:
             self.gaps[modality] = write_graph(network, graph, Path(work), precision=self._precision)
         entry: dict[str, Any] = {
-            "kind": "recipe",
+            "kind": network.kind,
             "graph": graph.name,
             "inputs": list(network.inputs),
             "outputs": list(network.outputs),
+            **network.numbers,
         }
         recipe = network.recipe
         if isinstance(recipe, TextRecipe):
             assert isinstance(encoder, WordsEncoder)
             recipe = replace(recipe, tokenizer="tokenizer.json")
             encoder.words.save(self.folder / recipe.tokenizer)
-        if isinstance(encoder, AudioEncoder):
-            entry["downmix"] = encoder.downmix.value
-        return {**entry, "recipe": recipes.to_json(recipe)}
+        return {**entry, "recipe": recipes.to_json(recipe)} if recipe else entry
 
     def _builtin(self, modality: Modality, tower: builtin.Builtin) -> dict[str, Any]:
         graph = tower.graph(modality)
@@ -109,9 +109,8 @@ class Writer:
 
 def _network_of(encoder: Encoder[Any]) -> Network | None:
     """None for an encoder that has no network to give, or more around it than a recipe."""
-    if not isinstance(encoder, PixelsEncoder | SoundEncoder | WordsEncoder):
-        return None
+    offer: Callable[[], Network] | None = getattr(encoder, "network", None)
     try:
-        return encoder.network()
+        return offer() if offer else None
     except NotAvailable:
         return None

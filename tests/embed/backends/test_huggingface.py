@@ -721,13 +721,27 @@ def test_a_relative_folder_is_the_same_space_from_everywhere(
     assert registry.load(spaces.pop().name, options(model_cache)).space.name == names[-1]
 
 
-@pytest.mark.parametrize("name", ["align", "flava", "siglip"])
+@pytest.mark.parametrize("name", [*SEEING[1:], "xclip", "pe_audio_video"])
 def test_torch_and_onnx_agree(
-    name: str, zoo: Any, load: Any, model_cache: Path, photos: list[Pixels], tmp_path: Path
+    name: str,
+    zoo: Any,
+    load: Any,
+    model_cache: Path,
+    photos: list[Pixels],
+    sounds: list[Floats],
+    tmp_path: Path,
 ) -> None:
+    """Every modality of every family; `test_onnx_export` has clip and clap."""
     report = export_space(f"hf:{zoo(name)}", tmp_path / "onnx", options(model_cache))
-    assert report.left_out == ()
     exported = registry.load(report.space, options(model_cache))
-    for batch in (of(Modality.TEXT, WORDS), of(Modality.IMAGE, photos)):
-        wanted = load(name).embed(batch).joint
-        np.testing.assert_allclose(exported.embed(batch).joint, wanted, atol=1e-5)
+    films = [np.stack([photo[:100, :100] for photo in photos] * 3)] * 2
+    media = {
+        Modality.TEXT: of(Modality.TEXT, WORDS),
+        Modality.IMAGE: of(Modality.IMAGE, photos),
+        Modality.VIDEO: of(Modality.VIDEO, films, 1.0),
+        Modality.AUDIO: of(Modality.AUDIO, sounds, 8000.0),
+    }
+    assert report.left_out == ()
+    for modality in load(name).modalities:
+        wanted = load(name).embed(media[modality]).joint
+        np.testing.assert_allclose(exported.embed(media[modality]).joint, wanted, atol=1e-5)
