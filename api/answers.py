@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from api.job_store import JobState
 from embed.types import Modality
 
 
@@ -175,3 +176,27 @@ class EmbeddingsAnswer(Answer):
     model: str
     data: list[EmbeddingAnswer]
     usage: Usage
+
+
+class JobAnswer(Answer):
+    id: str
+    kind: str
+    request: dict[str, Any]
+    state: JobState
+    attempts: int
+    pid: int | None
+    created: str
+    started: str | None
+    ended: str | None
+    progress: dict[str, Any] | None
+    result: dict[str, Any] | None
+    failures: list[FailureAnswer]
+    error: dict[str, str] | None
+
+
+class JobDetail(JobAnswer):
+    log: list[str]
+
+
+class JobList(Answer):
+    jobs: list[JobAnswer]

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse
 
 from api.answers import ErrorAnswer
 from api.guard import Doorkeeper, Envelope, error_response
-from api.routes import collections, embeddings, health, items, models, search
+from api.job_kinds import KINDS
+from api.routes import collections, embeddings, health, items, jobs, models, search
 from api.schemas import CollectionBody, EmbeddingsBody, ItemPatch, ItemsBody, SearchBody
 from api.service import Service
 from api.version import crossbind_version
@@ -40,7 +43,10 @@ HEALTH = ("/health/live", "/health/ready")
 DRAWING = 8
 """Threads that previews may hold, so that a page full of them holds up nothing else."""
 
-_BODIES = (CollectionBody, EmbeddingsBody, ItemPatch, ItemsBody, SearchBody)
+_BODIES: tuple[type[BaseModel], ...] = (
+    *(CollectionBody, EmbeddingsBody, ItemPatch, ItemsBody, SearchBody),
+    *KINDS.values(),
+)
 _PAGE_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -69,7 +75,8 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.state.drawing = CapacityLimiter(DRAWING)
-    for module in (health, models, collections, items, search, embeddings):
+    app.state.stopping = Event()  # threading's: it is set from outside of the loop
+    for module in (health, models, collections, items, search, embeddings, jobs):
         app.include_router(module.router)
     for path, name in PAGE.items():
         page = partial(_page, WEB / name)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
+
+from api import arguments_eval, arguments_jobs
 
 MAX_HITS = 1000  # api.requests.MAX_K, whose module --help need not wait for
 
@@ -44,6 +47,8 @@ EXAMPLES = {
         "crossbind export builtin towers/small --precision int8 --check ~/Pictures",
     ),
     "demo": ("crossbind --home .crossbind demo",),
+    **arguments_jobs.EXAMPLES,
+    **arguments_eval.EXAMPLES,
 }
 
 
@@ -81,8 +86,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _serve(_command(commands, "serve", "answer REST, and a page, on this machine"))
     _models(_command(commands, "models", "list the embedding spaces, or describe one"))
-    _collections(_command(commands, "collections", "list, show or delete collections"))
+    _collections(_command(commands, "collections", "list, show, delete or migrate collections"))
     _export(_command(commands, "export", "write a space as ONNX files, which need no torch"))
+    arguments_jobs.train(_command(commands, "train", "train a space of your own"))
+    _eval(_command(commands, "eval", "measure how good a space is, on your own media"))
+    arguments_eval.calibrate(
+        _command(commands, "calibrate", "learn from a collection how probable a match is")
+    )
+    _jobs(_command(commands, "jobs", "list, show, cancel or resume work in the background"))
     _command(commands, "demo", "index a sample library of real photos and search it")
     return parser
 
@@ -110,6 +121,7 @@ def _add_globals(parser: argparse.ArgumentParser, *, home: Any, flag: Any) -> No
     )
     for name, text in (
         ("--json", "machine output: one JSON document on stdout, errors included"),
+        ("--json-progress", "progress as JSON lines on stderr"),
         ("--quiet", "no progress and no summary"),
         ("--verbose", "more detail, and the traceback of an error"),
         ("--version", "print the version and stop"),
@@ -173,6 +185,12 @@ def _search(parser: argparse.ArgumentParser) -> None:
         "--modality", metavar="M,M", help="only items of these kinds, for example image,text"
     )
     parser.add_argument(
+        "--min-probability",
+        type=_share,
+        metavar="P",
+        help="drop what is less probable than this, 0 to 1; needs crossbind calibrate",
+    )
+    parser.add_argument(
         "-k", type=_hits, default=10, metavar="K", help="hits (default: %(default)s)"
     )
     _add_collection(parser)
@@ -219,6 +237,11 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         help="a space that clients may name, besides the built-in one and those of collections "
         "(once for each; or CROSSBIND_SPACES)",
     )
+    parser.add_argument(
+        "--jobs",
+        action="store_true",
+        help="let clients start jobs that name paths on this machine (or CROSSBIND_JOBS)",
+    )
 
 
 def _models(parser: argparse.ArgumentParser) -> None:
@@ -241,6 +264,18 @@ def _collections(parser: argparse.ArgumentParser) -> None:
     delete = _command(actions, "delete", "delete a collection; the files it points to stay")
     delete.add_argument("name", metavar="NAME", help="of the collection")
     delete.add_argument("--yes", action="store_true", help="do not ask")
+    migrate = "embed a collection anew in another space; until that is done it serves as it is"
+    arguments_jobs.migrate(_command(actions, "migrate", migrate))
+
+
+def _jobs(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    arguments_jobs.jobs(partial(_command, actions))
+
+
+def _eval(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="WHAT", title="what to measure")
+    arguments_eval.measure(partial(_command, actions))
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
@@ -264,6 +299,16 @@ def _export(parser: argparse.ArgumentParser) -> None:
 
 def _hits(value: str) -> int:
     return _within(value, 1, MAX_HITS)
+
+
+def _share(value: str) -> float:
+    try:
+        share = float(value)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number between 0 and 1")
+    return share
 
 
 def _positive(value: str) -> int:

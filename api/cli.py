@@ -25,7 +25,8 @@ if TYPE_CHECKING:  # the service is what --help must not wait for
     from api.service import Service
 
 INTERRUPTED = (
-    "interrupted; what was committed stays, and running the same command again goes on from there"
+    "interrupted; what was committed stays, and running the same command again goes on from there "
+    "(training: with --resume)"
 )
 
 

@@ -57,7 +57,7 @@ def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 
 def _table(parser: argparse.ArgumentParser, of_globals: bool) -> str:
-    everywhere = {"home", "json", "quiet", "verbose", "version"}
+    everywhere = {"home", "json", "json_progress", "quiet", "verbose", "version"}
     rows = [
         f"| {_names(action)} | {_text(action)} |"
         for action in parser._actions

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from api.arguments import UsageError
 from api.config import Settings, load_settings
 from api.errors import OK, SOME_FAILED
-from api.progress import plain_progress
+from api.progress import json_progress, plain_progress
 from api.query_lines import search_lines
 from api.requests import ModelSummary, SearchRequest, Term
 from api.service import Service
@@ -83,7 +83,7 @@ def print_json(document: Any) -> None:
 
 
 def _ingest(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
-    with watch(people, quiet=arguments.quiet) as progress:
+    with watch(people, arguments) as progress:
         report = service.ingest(
             arguments.paths,
             collection=arguments.collection,
@@ -100,12 +100,14 @@ def _ingest(arguments: argparse.Namespace, service: Service, people: Terminal | 
 
 
 def watch(
-    people: Terminal | None, *, quiet: bool
+    people: Terminal | None, arguments: argparse.Namespace
 ) -> AbstractContextManager[Callable[[Progress], None] | None]:
-    """Progress on stderr while an ingest runs: a bar for people, lines beside machine output."""
+    """Progress on stderr while files are read: a bar for people, lines beside machine output."""
+    if arguments.json_progress:
+        return nullcontext(json_progress(sys.stderr))
     if people:
         return people.ingest_progress()
-    return nullcontext(None if quiet else plain_progress(sys.stderr))
+    return nullcontext(None if arguments.quiet else plain_progress(sys.stderr))
 
 
 def _search(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
@@ -146,6 +148,7 @@ def _request(arguments: argparse.Namespace, terms: tuple[Term, ...]) -> SearchRe
         collection=arguments.collection,
         k=arguments.k,
         modalities=_modalities(arguments.modality),
+        min_probability=arguments.min_probability,
         together=arguments.together,
     )
 
@@ -186,6 +189,8 @@ def _describe(model: ModelSummary, people: Terminal | None) -> None:
 
 
 def _collections(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
+    if arguments.action == "migrate":
+        return _at_length(arguments, service, people)
     _ACTIONS[arguments.action](arguments, service, people)
     return OK
 
@@ -229,7 +234,7 @@ def _agreed(question: str) -> bool:
 def _demo(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
     from api import demo  # noqa: PLC0415  nobody else needs its texts
 
-    watching = watch(people, quiet=arguments.quiet)
+    watching = watch(people, arguments)
     report, answers = demo.run(service, people, watching)
     if people is None:
         print_json({"report": report.to_json(), "answers": [a.to_json() for a in answers]})
@@ -242,7 +247,8 @@ def _serve(
     from api import server  # noqa: PLC0415  uvicorn and FastAPI, only to serve
 
     server.check(settings, host=arguments.host, workers=arguments.workers)
-    settings = replace(settings, spaces=(*settings.spaces, *arguments.space))
+    spaces = (*settings.spaces, *arguments.space)
+    settings = replace(settings, spaces=spaces, jobs=settings.jobs or arguments.jobs)
     with closing(make_service(settings)) as service:
         server.serve(service, arguments.host, arguments.port, announce=_announce(arguments))
     return OK
@@ -276,12 +282,28 @@ def _export(arguments: argparse.Namespace, service: Service, people: Terminal | 
     return OK
 
 
+def _at_length(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
+    from api import commands_jobs  # noqa: PLC0415  only for what takes long
+
+    return commands_jobs.run(arguments, service, people)
+
+
+def _measured(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
+    from api import commands_eval  # noqa: PLC0415  only for those who measure
+
+    return commands_eval.run(arguments, service, people)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Service, Terminal | None], int]] = {
     "ingest": _ingest,
     "search": _search,
     "models": _models,
     "collections": _collections,
     "export": _export,
+    "train": _at_length,
+    "jobs": _at_length,
+    "eval": _measured,
+    "calibrate": _measured,
     "demo": _demo,
 }
 

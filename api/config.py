@@ -27,7 +27,8 @@ class Settings:
     threads: cores in use. offline: never ask a hub for weights. api_keys: any of them opens the
     REST door; none means no key is asked. allowed_hosts: Host names answered besides the loopback
     ones. spaces: those that clients of REST may name, besides the built-in one and those of
-    collections. max_upload_bytes: of a request.
+    collections. max_upload_bytes: of a request. jobs: clients of REST may start jobs that name
+    paths on this machine. jobs_at_once: the others wait.
     """
 
     home: Path
@@ -38,6 +39,8 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     spaces: tuple[str, ...] = ()
     max_upload_bytes: int = 64 * MIB
+    jobs: bool = False
+    jobs_at_once: int = 1
 
 
 def load_settings(home: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -58,7 +61,22 @@ def load_settings(home: Path | None = None, environ: Mapping[str, str] | None = 
         allowed_hosts=_words(env, "CROSSBIND_ALLOWED_HOSTS"),
         spaces=_words(env, "CROSSBIND_SPACES"),
         max_upload_bytes=_positive(env, "CROSSBIND_MAX_UPLOAD_MIB", 64) * MIB,
+        jobs=_switch(env, "CROSSBIND_JOBS"),
+        jobs_at_once=_positive(env, "CROSSBIND_JOBS_AT_ONCE", 1),
     )
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment of a process of ours that has the same settings, and is no door."""
+    ours = {
+        "CROSSBIND_HOME": str(settings.home),
+        "CROSSBIND_CACHE": str(settings.cache),
+        "CROSSBIND_THREADS": str(settings.threads),
+        "CROSSBIND_OFFLINE": str(int(settings.offline)),
+        "CROSSBIND_JOBS_AT_ONCE": str(settings.jobs_at_once),
+    }
+    others = {name: value for name, value in os.environ.items() if name != "CROSSBIND_API_KEY"}
+    return others | ours
 
 
 def available_cores() -> int:

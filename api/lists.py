@@ -1,14 +1,19 @@
-"""Spaces and collections as tables for people: nouns of the service in, something to print out."""
+"""Spaces, collections and jobs as tables for people: nouns in, something to print out."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
+from api.job_store import Job
 from api.requests import CollectionSummary, ModelSummary
-from api.shapes import printable
+from api.shapes import moment, printable
+from index.recall import CUTS, Recall
+
+_CUTS = [f"recall@{k} (change, 95 %)" for k in CUTS]
 
 
 def models(summaries: Sequence[ModelSummary]) -> Table:
@@ -67,6 +72,58 @@ def collection(summary: CollectionSummary) -> Table:
             "created": info.created,
         }
     )
+
+
+def jobs(found: Sequence[Job]) -> Table:
+    """One line a job."""
+    table = _table("id", "kind", "state", "progress", "began", "ended")
+    for one in found:
+        began, ended = one.started or "", one.ended or ""
+        table.add_row(one.id[:8], one.kind, one.state, _progress(one), began[:19], ended[:19])
+    return table
+
+
+def job(found: Job) -> Table:
+    """One job, in full."""
+    rows = {
+        "id": found.id,
+        "kind": found.kind,
+        "command": " ".join(found.words),
+        "state": found.state.value,
+        "progress": _progress(found),
+        "attempts": str(found.attempts),
+        "created": found.created,
+        "began": found.started or "",
+        "ended": found.ended or "",
+        "error": (found.error or {}).get("message", ""),
+        "result": json.dumps(found.result) if found.result else "",
+    }
+    return _rows({name: value for name, value in rows.items() if value})
+
+
+def recalls(found: Sequence[Recall]) -> Table:
+    """How often the item that belongs to one is found by it, before and after."""
+    table = _table("by", "finding", "questions", *_CUTS)
+    for one in found:
+        shares = [_change(one, k) for k in CUTS]
+        looked_for = one.found.value if one.found else "any"
+        table.add_row(one.asked.value, looked_for, str(one.questions), *shares)
+    return table
+
+
+def _change(recall: Recall, k: int) -> str:
+    low, high = recall.interval[k]
+    change = f"{recall.before[k]:.3f} → {recall.after[k]:.3f}"
+    return f"{change} ({low:+.3f} to {high:+.3f})"
+
+
+def _progress(job: Job) -> str:
+    told = job.progress or {}
+    if "done" not in told:
+        return ""
+    left = told.get("seconds_left")
+    rest = f", {moment(left)} left" if left and job.state.at_work else ""
+    return f"{told.get('phase', '')} {told['done']} of {told.get('total', '?')}{rest}".strip()
 
 
 def _counts(summary: CollectionSummary) -> str:

@@ -1,16 +1,18 @@
-"""Progress of an ingest as plain lines, for logs and pipes: one every few seconds, no colours."""
+"""Progress of a long command as lines: plain ones for logs and pipes, JSON ones for programs."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TextIO
+from dataclasses import dataclass, field
+from typing import Any, TextIO
 
 from api.shapes import pace
 from index.ingest import Progress
 
 EVERY_SECONDS = 5.0
+JSON_EVERY_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -49,9 +51,52 @@ def plain_progress(
 def _line(progress: Progress, speed: float | None) -> str:
     if progress.phase == "walking":
         return f"looking for files: {progress.total} so far"
-    line = f"{progress.done} of {progress.total} files"
+    line = f"{progress.done} of {progress.total} {progress.noun}s"
     if progress.failed:
         line += f", {progress.failed} failed"
     if speed is not None:
         line += f", {pace(speed)}, {(progress.total - progress.done) / speed:.0f} s left"
     return line
+
+
+@dataclass(slots=True)
+class JsonLines:
+    """Writes `{"progress": {"phase", "done", "total", …}}` to `stream`, a line at a time.
+
+    With it go `per_second` and `seconds_left`, counted since the phase began, unless the caller
+    knows better. A new phase is told at once, other news now and then, the end always.
+    """
+
+    stream: TextIO
+    now: Callable[[], float] = time.monotonic
+    _rate: Rate = field(default_factory=Rate)
+    _phase: str | None = None
+    _told: float = 0.0
+
+    def tell(self, phase: str, done: int, total: int, **more: Any) -> None:
+        if phase != self._phase:
+            self._rate = Rate(self.now)
+        speed = self._rate.of(done)
+        if phase == self._phase and done < total and self.now() - self._told < JSON_EVERY_SECONDS:
+            return
+        self._phase, self._told = phase, self.now()
+        left = {"per_second": speed, "seconds_left": speed and (total - done) / speed}
+        document = {"phase": phase, "done": done, "total": total, **left, **more}
+        self.stream.write(json.dumps({"progress": document}) + "\n")
+        self.stream.flush()
+
+
+def json_progress(stream: TextIO) -> Callable[[Progress], None]:
+    """A callback for `Service.ingest` that writes JSON lines to `stream`."""
+    lines = JsonLines(stream)
+
+    def show(progress: Progress) -> None:
+        lines.tell(
+            progress.phase,
+            progress.done,
+            progress.total,
+            failed=progress.failed,
+            current=progress.current,
+        )
+
+    return show

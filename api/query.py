@@ -3,6 +3,7 @@
 One medium, several with weights, minus something: each term's vector is unit length, times its
 weight, summed, brought back to unit length. A single picture or item also asks in the tower's own
 native space, which tells likenesses within one modality apart far better than the joint one.
+Where the space is calibrated for what one medium asks with, hits say how probable they are.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from api.requests import SearchAnswer, SearchRequest, Term
 from embed.batcher import Batcher, Embedded
+from embed.calibration import Calibration, Curve
 from embed.errors import BadInput, InvalidQuery, InvalidVector, TooLarge
 from embed.media.read import open_media
 from embed.media.source import shown
 from embed.types import Floats, Media, Modality, check_unit, normalise
 from index.collection import Collection
-from index.types import VectorKind
+from index.types import Hit, Partition, VectorKind
 
 MEDIA_TERMS = {"image": Modality.IMAGE, "audio": Modality.AUDIO, "video": Modality.VIDEO}
 MAX_WORDS = 32_768  # characters: about a second of embedding
@@ -33,12 +35,14 @@ MAX_WEIGHT = 1e6
 class QueryVectors:
     """joint: `(D,)` unit. native: for modalities where the tower's own space answers better.
 
-    exclude: items that were asked with, and are no answer.
+    exclude: items that were asked with, and are no answer. modality: of the one medium that asks;
+    None for a mix, for minus and for bare numbers, whose cosines nothing is known of.
     """
 
     joint: Floats
     native: dict[Modality, Floats] = field(default_factory=dict)
     exclude: frozenset[str] = frozenset()
+    modality: Modality | None = None
 
 
 def embed_queries(
@@ -58,9 +62,17 @@ def embed_queries(
 
 
 def answer(
-    request: SearchRequest, query: QueryVectors, collection: Collection, embed_ms: float
+    request: SearchRequest,
+    query: QueryVectors,
+    collection: Collection,
+    calibration: Calibration | None,
+    embed_ms: float,
 ) -> SearchAnswer:
-    """Searches with a query that took `embed_ms` to embed. Raises what `Collection.search` does."""
+    """Searches with a query that took `embed_ms` to embed.
+
+    Raises what `Collection.search` does, InvalidQuery when hits are wanted by a probability that
+    they do not have.
+    """
     start = time.perf_counter()
     results = collection.search(
         query.joint,
@@ -68,9 +80,12 @@ def answer(
         k=request.k,
         modalities=request.modalities,
         exclude=query.exclude,
+        curves=_curves(calibration, query.modality),
     )
     low = -1.0 if request.min_score is None else request.min_score
     hits = [hit for hit in results.hits if hit.score is None or hit.score >= low]
+    if request.min_probability is not None:
+        hits = _probable(hits, request.min_probability, query, collection)
     wanted = hits if "vector" in request.include else []
     vectors = {hit.item.id: collection.vector_of_fragment(hit.fragment) for hit in wanted}
     search_ms = (time.perf_counter() - start) * 1e3
@@ -81,6 +96,40 @@ def answer(
         recall_estimate=results.recall_estimate,
         timings_ms={"embed": embed_ms, "search": search_ms, "total": embed_ms + search_ms},
         vectors=vectors,
+    )
+
+
+def _curves(calibration: Calibration | None, asked_with: Modality | None) -> dict[Partition, Curve]:
+    """What a cosine means in each partition, for queries of this modality."""
+    if calibration is None:
+        return {}
+    found = {}
+    for pair in calibration.fits:
+        curve = calibration.curve(pair)
+        if curve is not None and pair.query == asked_with:
+            kind = VectorKind.NATIVE if pair.native else VectorKind.JOINT
+            found[Partition(pair.item, kind)] = curve
+    return found
+
+
+def _probable(
+    hits: Sequence[Hit], least: float, query: QueryVectors, collection: Collection
+) -> list[Hit]:
+    """Those of at least this probability. Raises InvalidQuery when one has none."""
+    unknown = sorted({hit.item.modality for hit in hits if hit.probability is None})
+    if not unknown:
+        return [hit for hit in hits if (hit.probability or 0.0) >= least]
+    if query.modality is None:
+        raise InvalidQuery(
+            "min_probability needs a query of one medium: what is probable is not known for a mix, "
+            "a minus or a bare vector; leave it out, or use min_score",
+            param="min_probability",
+        )
+    raise InvalidQuery(
+        f"min_probability is {least:g}, and the space {collection.info.space.name!r} has no "
+        f"probabilities from {query.modality} to {', '.join(unknown)}: crossbind calibrate learns "
+        "them where they can be told; ask for other modalities, or leave it out",
+        param="min_probability",
     )
 
 
@@ -99,8 +148,9 @@ def _fused(terms: Sequence[Term], parts: Sequence[QueryVectors]) -> QueryVectors
             param="query",
         ) from None
     exclude = frozenset(str(term.value) for term in terms if term.kind == "item")
-    native = parts[0].native if len(parts) == 1 and weights[0] > 0 else {}
-    return QueryVectors(joint, native, exclude)
+    if len(parts) > 1 or weights[0] < 0:
+        return QueryVectors(joint, exclude=exclude)
+    return replace(parts[0], joint=joint, exclude=exclude)
 
 
 class _Line:
@@ -182,7 +232,9 @@ def _of_media(modality: Modality, pieces: Sequence[Embedded]) -> QueryVectors:
     """A medium of several pieces asks by their mean."""
     native = [piece.native for piece in pieces if piece.native is not None]
     return QueryVectors(
-        _mean([piece.joint for piece in pieces]), {modality: _mean(native)} if native else {}
+        _mean([piece.joint for piece in pieces]),
+        native={modality: _mean(native)} if native else {},
+        modality=modality,
     )
 
 
@@ -193,7 +245,8 @@ def _of_item(item_id: str, collection: Collection | None) -> QueryVectors:
     native = collection.vectors_of(item_id, VectorKind.NATIVE)
     return QueryVectors(
         _mean(list(collection.vectors_of(item_id, VectorKind.JOINT))),
-        {item.modality: _mean(list(native))} if len(native) else {},
+        native={item.modality: _mean(list(native))} if len(native) else {},
+        modality=item.modality,
     )
 
 

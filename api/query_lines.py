@@ -25,8 +25,8 @@ def search_lines(
 ) -> int:
     """Answers every line of file `name` (`-`: standard input) and returns the exit code.
 
-    defaults: what a line that does not say gets: collection, k, modalities. Raises NotFound for
-    the file and for the collection.
+    defaults: what a line that does not say gets: collection, k, modalities, min_probability.
+    Raises NotFound for the file and for the collection.
     """
     service.collection(defaults.collection)
     code = OK
@@ -64,10 +64,13 @@ def _parse_json(line: str, defaults: SearchRequest) -> SearchRequest:
     if body.query is None:
         raise InvalidQuery("a line holds one search; give each of `queries` a line of its own")
     [request] = body.requests(defaults.collection)
+    given = body.model_fields_set
+    least = request if "min_probability" in given else defaults
     return replace(
         request,
-        k=request.k if "k" in body.model_fields_set else defaults.k,
+        k=request.k if "k" in given else defaults.k,
         modalities=request.modalities or defaults.modalities,
+        min_probability=least.min_probability,
     )
 
 

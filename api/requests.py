@@ -46,8 +46,8 @@ class SearchRequest:
     """One search. Several terms are one fused query.
 
     modalities: of the items looked for; None means all. min_score: cosine below which a hit is
-    dropped. together: the terms are read as one medium, by a space that can. include: extra fields
-    of a hit; `vector` is the only one.
+    dropped. min_probability: the same, of a calibrated space. together: the terms are read as one
+    medium, by a space that can. include: extra fields of a hit; `vector` is the only one.
     """
 
     terms: tuple[Term, ...]
@@ -55,6 +55,7 @@ class SearchRequest:
     k: int = 10
     modalities: frozenset[Modality] | None = None
     min_score: float | None = None
+    min_probability: float | None = None
     together: bool = False
     include: frozenset[str] = frozenset()
 

@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from api.job_store import JobState
 from api.requests import MAX_K, SearchRequest, Term, Upload
 from api.wire import check_metadata, decode_media
 from embed.errors import BadInput, InvalidQuery, InvalidVector
@@ -119,6 +120,13 @@ class ItemsPage(Wire):
     record: str | None = Field(None, description="Only the items of this record.")
 
 
+class JobsPage(Wire):
+    model_config = ConfigDict(strict=False)
+
+    limit: int = Field(100, ge=1, le=1000)
+    state: JobState | None = None
+
+
 class PreviewSize(Wire):
     model_config = ConfigDict(strict=False)
 
@@ -200,6 +208,9 @@ class SearchBody(Wire):
     k: int = Field(10, ge=1, le=MAX_K)
     modalities: list[_MODALITIES] | None = Field(None, min_length=1)
     min_score: float | None = Field(None, ge=-1, le=1, description="Cosine; worse is dropped.")
+    min_probability: float | None = Field(
+        None, ge=0, le=1, description="Of being what is looked for; less is dropped."
+    )
     together: bool = Field(
         False, description="Read the media of a query as one, in a space that can."
     )
@@ -222,6 +233,7 @@ class SearchBody(Wire):
                 k=self.k,
                 modalities=wanted,
                 min_score=self.min_score,
+                min_probability=self.min_probability,
                 together=self.together,
                 include=frozenset(self.include),
             )

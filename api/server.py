@@ -23,13 +23,20 @@ GRACE_SECONDS = 10
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, started: Callable[[], None], stopping: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._tell = started
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._tell()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping()  # answers without an end are ended, or it would wait for them
+        await super().shutdown(sockets)
 
 
 def check(settings: Settings, *, host: str, workers: int) -> None:
@@ -55,10 +62,12 @@ def serve(service: Service, host: str, port: int, *, announce: Callable[[str], N
     """
     listener = _listen(host, port)
     service.warm()
+    service.jobs.tend()
+    app = create_app(service)
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
-        create_app(service),
+        app,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -67,7 +76,7 @@ def serve(service: Service, host: str, port: int, *, announce: Callable[[str], N
     # Uvicorn raises the signal once more after it has stopped; by then it has done its work.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _Server(config, lambda: announce(url)).run(sockets=[listener])
+        _Server(config, lambda: announce(url), app.state.stopping.set).run(sockets=[listener])
     except KeyboardInterrupt:
         pass
     finally:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ import numpy as np
 
 from api.blobs import Blobs
 from api.config import Settings
+from api.jobs import Jobs
+from api.migration import bring_over, give_up
 from api.originals import media_file, take_in
 from api.previews import Previews
 from api.query import answer, embed_queries
@@ -33,10 +36,12 @@ from api.requests import (
     Upload,
     UploadOutcome,
 )
+from api.shelves import Shelves
 from api.together import embed_requests
 from api.towers import Towers
 from embed import registry
 from embed.batcher import Batcher
+from embed.calibration import Calibrations
 from embed.errors import (
     Conflict,
     CrossbindError,
@@ -48,9 +53,12 @@ from embed.types import Item, Modality
 from index.catalog import Catalog
 from index.collection import Collection
 from index.ingest import Progress, ingest
+from index.migrate import MigrationReport
 from index.types import Failure, IngestReport
 
-if TYPE_CHECKING:  # it loads torch
+if TYPE_CHECKING:  # they load torch, or what few commands need
+    from api.evaluation import Evaluation
+    from api.training import Told
     from embed.backends.onnx_runtime.export import ExportReport
 
 DEFAULT_SPACE = "builtin"
@@ -66,9 +74,25 @@ class Service:
         self._catalog = Catalog(settings.home / "catalog.db")
         self._blobs = Blobs(settings.home / "blobs", self._catalog.holds_upload)
         self._towers = Towers(settings)
+        self._calibrations = Calibrations(settings.home / "calibrations")
         self._previews = Previews(settings.cache / "previews", at_once=settings.threads)
-        self._collections: dict[int, Collection] = {}
+        self._shelves = Shelves(self._catalog)
         self._lock = threading.Lock()
+        self._jobs: Jobs | None = None
+
+    @property
+    def jobs(self) -> Jobs:
+        """Work in the background. Not every command needs to open its file."""
+        with self._lock:
+            self._jobs = self._jobs or Jobs(self.settings)
+            return self._jobs
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Measuring spaces and collections."""
+        from api.evaluation import Evaluation  # noqa: PLC0415 (only for those who measure)
+
+        return Evaluation(self._towers, self._calibrations, self._shelves.open)
 
     # Models
 
@@ -111,6 +135,28 @@ class Service:
             space, folder, self._towers.options, precision=precision, check=check
         )
 
+    def train(
+        self,
+        config: Path,
+        tell: Callable[[Told], None],
+        *,
+        resume: bool = False,
+        collection: str | None = None,
+    ) -> dict[str, Any]:
+        """A space of one's own, from what a config or a collection holds. Raises what
+        `training.train` raises."""
+        from api import training  # noqa: PLC0415 (loads torch)
+
+        return training.train(
+            config,
+            tell,
+            options=self._towers.options,
+            resume=resume,
+            collection=collection,
+            open_collection=self._shelves.open,
+            blobs=self._blobs,
+        )
+
     # Collections
 
     def collections(self) -> list[CollectionSummary]:
@@ -118,7 +164,7 @@ class Service:
 
     def collection(self, name: str) -> CollectionSummary:
         """Raises NotFound, naming the choices."""
-        collection = self._open(name)
+        collection = self._shelves.open(name)
         return CollectionSummary(
             info=collection.info, counts=collection.counts(), failures=len(collection.failures())
         )
@@ -135,27 +181,49 @@ class Service:
 
     def delete_collection(self, name: str) -> None:
         """Forgets a collection, and the uploads that only it held. Indexed files stay untouched."""
-        collection = self._open(name)
-        uploads = collection.upload_digests()
+        collection = self._shelves.open(name)
+        uploads = {*collection.upload_digests(), *self._catalog.shadow_digests(collection.info)}
         self._catalog.delete_collection(name)
-        with self._lock:
-            self._collections.pop(collection.info.id, None)
+        self._shelves.forget(collection)
         self._blobs.drop_unowned(uploads)
+
+    def migrate(
+        self,
+        collection: str,
+        space: str,
+        *,
+        drop: bool = False,
+        keep: str | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> MigrationReport:
+        """Embeds a collection anew in another space, and switches it over when nothing is missing.
+
+        Raises what `index.migrate.migrate` raises.
+        """
+        return bring_over(
+            self._catalog,
+            self._shelves.open(collection),
+            self._towers.get(space),
+            self._blobs,
+            self.settings.home / "jobs",
+            workers=self.settings.threads,
+            drop=drop,
+            keep=keep,
+            progress=progress,
+        )
+
+    def give_up_migration(self, collection: str) -> None:
+        """Forgets what a migration that was broken off had done. The collection stays as it is."""
+        source = self._shelves.open(collection)
+        give_up(self._catalog, source, self._blobs, self.settings.home / "jobs")
 
     def failures(self, collection: str) -> list[Failure]:
         """The files of a collection that could not be indexed, and why."""
-        return self._open(collection).failures()
-
-    def _open(self, name: str) -> Collection:
-        info = self._catalog.collection(name)
-        with self._lock:
-            if info.id not in self._collections:
-                self._collections[info.id] = Collection(self._catalog, info)
-            return self._collections[info.id]
+        return self._shelves.open(collection).failures()
 
     def _open_with_tower(self, name: str) -> tuple[Collection, Batcher]:
-        collection = self._open(name)
-        return collection, self._towers.of(collection.info.space)
+        collection = self._shelves.open(name)
+        return collection, self._towers.of(collection.info)
 
     # Items
 
@@ -194,11 +262,17 @@ class Service:
     def add_items(self, collection: str, uploads: Sequence[Upload]) -> list[UploadOutcome]:
         """Stores media handed in from outside. Each upload fails or succeeds on its own."""
         target, batcher = self._open_with_tower(collection)
-        return take_in(uploads, target, batcher, self._blobs)
+        outcomes = take_in(uploads, target, batcher, self._blobs)
+        lost = [n for n, outcome in enumerate(outcomes) if isinstance(outcome.error, NotFound)]
+        if lost and not self._shelves.has_stayed(target):  # but was migrated meanwhile
+            again = self.add_items(collection, [uploads[n] for n in lost])
+            for n, outcome in zip(lost, again, strict=True):
+                outcomes[n] = outcome
+        return outcomes
 
     def item(self, collection: str, item_id: str) -> Item:
         """Raises NotFound."""
-        return self._open(collection).item(item_id)
+        return self._shelves.open(collection).item(item_id)
 
     def items(
         self,
@@ -213,7 +287,7 @@ class Service:
 
         record: only its items.
         """
-        target = self._open(collection)
+        target = self._shelves.open(collection)
         return target.items(limit=limit, cursor=cursor, modality=modality, record=record)
 
     def update_item(
@@ -225,18 +299,19 @@ class Service:
         metadata: Mapping[str, Any] | None = None,
     ) -> Item:
         """Changes what is said about an item; its vectors stay."""
-        return self._open(collection).update(item_id, title=title, metadata=metadata)
+        return self._shelves.use(
+            collection, lambda target: target.update(item_id, title=title, metadata=metadata)
+        )
 
     def delete_item(self, collection: str, item_id: str) -> None:
         """Forgets an item; a file it was indexed from stays where it is. Raises NotFound."""
-        target = self._open(collection)
-        item = target.item(item_id)
-        target.delete([item_id])
+        item = self.item(collection, item_id)
+        self._shelves.use(collection, lambda target: target.delete([item_id]))
         self._blobs.drop_unowned([item.digest])
 
     def media(self, collection: str, item_id: str) -> MediaFile:
         """The bytes behind an item. Raises NotFound when they are no longer there."""
-        return media_file(self._open(collection).item(item_id), self._blobs)
+        return media_file(self._shelves.open(collection).item(item_id), self._blobs)
 
     def preview(
         self, collection: str, item_id: str, *, side: int = 320, at: float | None = None
@@ -245,7 +320,7 @@ class Service:
 
         at: seconds into a film.
         """
-        item = self._open(collection).item(item_id)
+        item = self._shelves.open(collection).item(item_id)
         file = media_file(item, self._blobs)
         return self._previews.get(file, item.modality, side=side, at=at)
 
@@ -260,13 +335,18 @@ class Service:
         for request in requests:
             if not 1 <= request.k <= MAX_K:
                 raise InvalidQuery(f"k is {request.k}; 1 to {MAX_K} is possible", param="k")
-        start = time.perf_counter()
         (name,) = {request.collection for request in requests}
-        collection, batcher = self._open_with_tower(name)
-        queries = embed_requests(requests, batcher, collection)
+        return self._shelves.use(name, partial(self._search, requests))
+
+    def _search(
+        self, requests: Sequence[SearchRequest], collection: Collection
+    ) -> list[SearchAnswer]:
+        start = time.perf_counter()
+        queries = embed_requests(requests, self._towers.of(collection.info), collection)
         embed_ms = (time.perf_counter() - start) * 1e3
+        calibration = self._calibrations.of(collection.info.space)
         return [
-            answer(request, query, collection, embed_ms)
+            answer(request, query, collection, calibration, embed_ms)
             for request, query in zip(requests, queries, strict=True)
         ]
 
@@ -295,3 +375,5 @@ class Service:
         """Finishes what is under way and lets go of every file."""
         self._towers.close()
         self._catalog.close()
+        if self._jobs is not None:
+            self._jobs.close()

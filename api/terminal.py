@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -20,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api import lists
+from api.job_store import Job
 from api.progress import Rate, plain_progress
 from api.requests import CollectionSummary, ModelSummary, SearchAnswer
 from api.shapes import PARTS, many, marked, pace, place_in, printable, short
@@ -27,6 +29,7 @@ from embed.errors import UnsupportedModality
 from embed.media.source import shown
 from embed.types import Modality
 from index.ingest import Progress
+from index.migrate import MigrationReport
 from index.types import Failure, Hit, IngestReport
 from index.walk import path_of
 
@@ -36,6 +39,12 @@ FAILURE_EXAMPLES = 3
 OTHER_SPACES = (
     "to take in what this space does not: crossbind models lists other spaces; give one to a new "
     "collection with crossbind ingest --collection NAME --space SPACE"
+)
+
+TRAINED = "bring a collection into it: crossbind collections migrate NAME --space {space}"
+NOT_SWITCHED = (
+    "{name!r} stays in space {space}, because these could not be embedded: mend them and run this "
+    "again, or leave them behind with --drop; what is done stays"
 )
 
 
@@ -191,6 +200,47 @@ class Terminal:
         self.out.print(lists.collection(summary))
         self.failures(failures)
 
+    def migration(self, report: MigrationReport) -> None:
+        """What became of a collection, and how well it finds what belongs together."""
+        name, seconds = report.collection, report.seconds
+        changed = f"; {report.changed} of them changed since" if report.changed else ""
+        self.note(f"{many(report.embedded, 'item')} embedded in {seconds:.1f} s{changed}")
+        if report.recall:
+            self.out.print(lists.recalls(report.recall))
+        if not self.quiet:
+            self.failures(report.failures)
+        if report.switched:
+            self.note(f"{name!r} is in space {report.after} now, with {many(report.items, 'item')}")
+        else:
+            self.note(Text(NOT_SWITCHED.format(name=name, space=report.before), style="yellow"))
+
+    def trained(self, summary: Mapping[str, Any]) -> None:
+        """What a run came to, and what to do with it."""
+        recall = ", ".join(f"{pair} {r1:.3f}" for pair, r1 in summary["recall"].items())
+        self.note(
+            f"{summary['steps']} steps in {summary['seconds']:.0f} s, loss {summary['loss']:.4f}"
+        )
+        if recall:
+            self.note(f"R@1 on records set aside: {recall}")
+        for warning in summary["warnings"]:
+            self.note(Text(f"warning: {printable(warning)}", style="yellow"))
+        self.out.print(printable(summary["space"]), soft_wrap=True)
+        self.note(Text(TRAINED.format(space=summary["space"]), style="dim"))
+
+    def jobs(self, jobs: Sequence[Job]) -> None:
+        """One line a job."""
+        if jobs:
+            self.out.print(lists.jobs(jobs))
+        else:
+            self.note("no jobs; POST /v1/jobs of a server starts one")
+
+    def job(self, job: Job, log: Sequence[str]) -> None:
+        """One job, what failed in it, and the end of its log."""
+        self.out.print(lists.job(job))
+        self.failures([Failure(**failure) for failure in job.failures])
+        for line in log:
+            self.note(Text(printable(line), style="dim"))
+
 
 class _Follower:
     """Moves a bar as an ingest reports."""
@@ -230,10 +280,10 @@ def _bar(console: Console) -> Bar:
 
 def _score(hit: Hit) -> Text:
     score = hit.rank_score if hit.score is None else hit.score
-    cells = round(BAR_CELLS * min(max(score, 0.0), 1.0))
-    return Text.assemble(
-        ("━" * cells, "cyan"), ("─" * (BAR_CELLS - cells), "bright_black"), f" {score:6.3f}"
-    )
+    likely = hit.probability
+    cells = round(BAR_CELLS * min(max(score if likely is None else likely, 0.0), 1.0))
+    told = f" {score:6.3f}" if likely is None else f" {likely:6.1%}"
+    return Text.assemble(("━" * cells, "cyan"), ("─" * (BAR_CELLS - cells), "bright_black"), told)
 
 
 def _timings(answer: SearchAnswer) -> str:

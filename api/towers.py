@@ -11,6 +11,7 @@ from embed.batcher import Batcher
 from embed.errors import CrossbindError, MissingDependency, MissingWeights, SpaceMismatch
 from embed.registry import Capabilities
 from embed.types import Space
+from index.types import CollectionInfo
 
 
 class Towers:
@@ -22,6 +23,7 @@ class Towers:
         )
         self._loading: dict[str, threading.Lock] = {}
         self._batchers: dict[str, Batcher] = {}
+        self._retired: list[Batcher] = []
         self._described: dict[str, Capabilities] = {}
         self._lock = threading.Lock()
 
@@ -36,16 +38,32 @@ class Towers:
                 self._batchers[name] = Batcher(registry.load(name, self.options))
             return self._batchers[name]
 
-    def of(self, space: Space) -> Batcher:
-        """The batcher whose vectors may meet those of `space`. Raises SpaceMismatch."""
+    def of(self, info: CollectionInfo) -> Batcher:
+        """The batcher whose vectors may meet those of a collection. Raises SpaceMismatch."""
+        space = info.space
         batcher = self.get(space.name)
+        if batcher.embedder.space.id != space.id and self._is_now(space):
+            batcher = self._renew(space.name, batcher)
         current = batcher.embedder.space
         if current.id != space.id:
             raise SpaceMismatch(
-                f"this collection holds vectors of {space.id}, and {space.name!r} here is "
-                f"{current.id}: ingest into a new collection, or install the version that made it"
+                f"collection {info.name!r} holds vectors of {space.id}, and {space.name!r} here is "
+                f"{current.id}: bring it over with crossbind collections migrate {info.name} "
+                f"--space {space.name}, or install the version that made it"
             )
         return batcher
+
+    def _is_now(self, space: Space) -> bool:
+        """Whether a folder that was loaded has been written anew since, into this space."""
+        return registry.describe(space.name, self.options).space.id == space.id
+
+    def _renew(self, name: str, before: Batcher) -> Batcher:
+        """Loads a space again. What still uses the one before may finish with it."""
+        with self._lock:
+            if self._batchers.get(name) is before:
+                self._retired.append(self._batchers.pop(name))
+                self._described.pop(name, None)
+        return self.get(name)
 
     def describe(self, name: str) -> Capabilities:
         """Without loading it, and once: weights may have to be read for their digest.
@@ -89,5 +107,5 @@ class Towers:
 
     def close(self) -> None:
         """Finishes what waits in every batcher."""
-        for batcher in self.loaded().values():
+        for batcher in [*self.loaded().values(), *self._retired]:
             batcher.close()

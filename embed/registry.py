@@ -79,6 +79,7 @@ _FAMILIES: dict[str, Family] = {
     "imagebind": _in("imagebind", "imagebind:huge", "imagebind:huge"),
     "onnx": _in("onnx_runtime", "onnx:FOLDER"),
     "bind": _in("bind", "bind:MANIFEST.json"),
+    "trained": _in("trained", "trained:FOLDER"),
 }
 
 

@@ -9,14 +9,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from embed.errors import BadInput, Conflict, NotFound
+from embed.errors import BadInput, NotFound
 from embed.types import Space
 from index import rows
 from index.contents import Contents
 from index.database import Database
 from index.factory import open_index
+from index.replacement import Replacement
 from index.types import CollectionInfo
 from index.writing import now
+
+_COLUMNS = "id, name, space, chunker, engine, created"
+
+SHADOW = "~migrating"
+"""After the name of a collection: of the one that is to take its place. No name of a user's."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
@@ -38,6 +44,47 @@ class Catalog:
         """What is in a collection. Cheap; raises nothing until it is used."""
         return Contents(self._database, info)
 
+    def shadow(self, info: CollectionInfo, *, space: Space, chunker: str) -> CollectionInfo:
+        """The collection that is to take the place of `info`, in another space: as far as it came,
+        or empty. One for yet another space, or cut otherwise, is forgotten.
+        """
+        name = info.name + SHADOW
+        with self._database.writing() as connection:
+            connection.execute(
+                "DELETE FROM collections WHERE name = ? AND (space_id, chunker) != (?, ?)",
+                (name, space.id, chunker),
+            )
+            connection.execute(
+                "INSERT OR IGNORE INTO collections"
+                " (name, space, space_id, chunker, engine, created) VALUES (?, ?, ?, ?, ?, ?)",
+                (name, rows.space_to_text(space), space.id, chunker, info.index, now()),
+            )
+        with self._database.reading() as connection:
+            row = connection.execute(
+                f"SELECT {_COLUMNS} FROM collections WHERE name = ?",  # noqa: S608 - our own columns
+                (name,),
+            ).fetchone()
+        return rows.collection_from_row(row)
+
+    def shadow_digests(self, info: CollectionInfo) -> list[str]:
+        """Of the items in what is to take the place of `info`; some may be in it no more."""
+        with self._database.reading() as connection:
+            held = connection.execute(
+                "SELECT DISTINCT digest FROM items"
+                " WHERE collection = (SELECT id FROM collections WHERE name = ?)",
+                (info.name + SHADOW,),
+            ).fetchall()
+        return [digest for (digest,) in held]
+
+    def drop_shadow(self, info: CollectionInfo) -> None:
+        """Forgets what was to take the place of `info`."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM collections WHERE name = ?", (info.name + SHADOW,))
+
+    def replacement(self, info: CollectionInfo, shadow: CollectionInfo) -> Replacement:
+        """How `shadow` comes to stand in the place of `info`."""
+        return Replacement(self._database, info, shadow)
+
     def create_collection(
         self, name: str, *, space: Space, chunker: str, index: str = "exact"
     ) -> CollectionInfo:
@@ -46,19 +93,11 @@ class Catalog:
         Raises BadInput for a bad name, Conflict when it is taken, NotFound or MissingDependency
         for an index that cannot be had.
         """
-        if not _NAME.fullmatch(name):
-            raise BadInput(
-                f"{name!r} is no name for a collection: 1 to 64 letters, digits, '.', '_' or '-', "
-                "the first a letter, a digit or '_'",
-                param="collection",
-            )
+        self.check_new_name(name)
         open_index(index, space.dim)
         with self._database.writing() as connection:
             if connection.execute("SELECT 1 FROM collections WHERE name = ?", (name,)).fetchone():
-                raise Conflict(
-                    f"there is a collection {name!r} already: use it, or choose another name",
-                    param="collection",
-                )
+                raise rows.taken(name)
             connection.execute(
                 "INSERT INTO collections (name, space, space_id, chunker, engine, created)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -67,10 +106,10 @@ class Catalog:
         return self.collection(name)
 
     def collections(self) -> list[CollectionInfo]:
-        """All of them, by name."""
+        """All of them, by name, but those that are still to take another's place."""
         with self._database.reading() as connection:
             found = connection.execute(
-                "SELECT id, name, space, chunker, engine, created FROM collections ORDER BY name"
+                f"SELECT {_COLUMNS} FROM collections WHERE name NOT LIKE '%~%' ORDER BY name"  # noqa: S608 - our own columns
             ).fetchall()
         return [rows.collection_from_row(row) for row in found]
 
@@ -82,11 +121,24 @@ class Catalog:
             raise NotFound(f"no collection is called {name!r}; {choices}", param="collection")
         return known[name]
 
+    def check_new_name(self, name: str) -> None:
+        """Raises BadInput for a bad name, Conflict when it is taken."""
+        if not _NAME.fullmatch(name):
+            raise BadInput(
+                f"{name!r} is no name for a collection: 1 to 64 letters, digits, '.', '_' or '-', "
+                "the first a letter, a digit or '_'",
+                param="collection",
+            )
+        if any(info.name == name for info in self.collections()):
+            raise rows.taken(name)
+
     def delete_collection(self, name: str) -> None:
-        """With everything in it. Raises NotFound."""
+        """With everything in it, and what is to take its place. Raises NotFound."""
         number = self.collection(name).id
         with self._database.writing() as connection:
-            connection.execute("DELETE FROM collections WHERE id = ?", (number,))
+            connection.execute(
+                "DELETE FROM collections WHERE id = ? OR name = ?", (number, name + SHADOW)
+            )
 
     def holds_upload(self, digest: str) -> bool:
         """Whether an item of any collection has these bytes and no file of its own."""

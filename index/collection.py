@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from embed.calibration import Curve
 from embed.errors import InvalidQuery, InvalidVector, SpaceMismatch
 from embed.types import Floats, Fragment, Item, Metadata, Modality
 from index.catalog import Catalog
 from index.contents import PartitionState
 from index.factory import open_index
 from index.follower import Follower
-from index.fusion import Scored, best_per_item, fuse
+from index.fusion import Scored, best_per_item, fuse, judged
 from index.rows import passage, wrong_dim
 from index.types import (
     CollectionInfo,
@@ -42,10 +43,11 @@ _ATTEMPTS = 3
 
 
 class _Asked(NamedTuple):
-    """Queries `(Q, dim)` for one partition, and its engine."""
+    """Queries `(Q, dim)` for one partition, its engine, and what its cosines mean."""
 
     queries: Floats
     vectors: VectorIndex
+    curve: Curve | None
 
 
 @dataclass(slots=True)
@@ -87,16 +89,24 @@ class Collection:
         modalities: Iterable[Modality] | None = None,
         native: Mapping[Modality, Floats] | None = None,
         exclude: frozenset[str] = frozenset(),
+        curves: Mapping[Partition, Curve] | None = None,
     ) -> Results:
         """The k best items for a `(D,)` unit query, one hit each, for its best fragment.
 
         modalities: of the items looked for; None means all. native: `(M,)` queries for modalities
-        where the tower's own vectors answer instead. exclude: items that are no answer.
+        where the tower's own vectors answer instead. exclude: items that are no answer. curves:
+        what a cosine of this query means, by partition; with one for each partition that answers,
+        hits of several modalities are ranked by probability.
         Raises SpaceMismatch, InvalidVector, InvalidQuery; NotFound when the collection is gone.
         """
         asked = {modality: _as_batch(vector) for modality, vector in (native or {}).items()}
         return self.search_batch(
-            _as_batch(query), k=k, modalities=modalities, native=asked, exclude=exclude
+            _as_batch(query),
+            k=k,
+            modalities=modalities,
+            native=asked,
+            exclude=exclude,
+            curves=curves,
         )[0]
 
     def search_batch(
@@ -107,6 +117,7 @@ class Collection:
         modalities: Iterable[Modality] | None = None,
         native: Mapping[Modality, Floats] | None = None,
         exclude: frozenset[str] = frozenset(),
+        curves: Mapping[Partition, Curve] | None = None,
     ) -> list[Results]:
         """As `search`, for `(Q, D)` queries at once; native: `(Q, M)` for each modality."""
         self._check(queries, k)
@@ -115,7 +126,7 @@ class Collection:
             raise InvalidQuery("no modality is asked for; name one, or leave them out")
         for _ in range(_ATTEMPTS):
             attempt = _Attempt()
-            asked = self._asked(queries, native or {}, wanted)
+            asked = self._asked(queries, native or {}, wanted, curves or {})
             self._answer(attempt, asked, len(queries), k, exclude)
             if attempt.whole:
                 break
@@ -148,7 +159,11 @@ class Collection:
         ]
 
     def _asked(
-        self, queries: Floats, native: Mapping[Modality, Floats], wanted: set[Modality]
+        self,
+        queries: Floats,
+        native: Mapping[Modality, Floats],
+        wanted: set[Modality],
+        curves: Mapping[Partition, Curve],
     ) -> list[_Asked]:
         """What to ask of which engine, every engine up to date."""
         states = {state.partition: state for state in self._contents.partitions()}
@@ -166,7 +181,7 @@ class Collection:
                     f"{self.name!r} wants ({len(queries)}, {state.dim}): embed with "
                     f"{self.info.space.id}"
                 )
-            asked.append(_Asked(vectors, self._engine(state)))
+            asked.append(_Asked(vectors, self._engine(state), curves.get(state.partition)))
         return asked
 
     def _engine(self, state: PartitionState) -> VectorIndex:
@@ -195,7 +210,8 @@ class Collection:
             owners = self._contents.owners(fragments)
             attempt.whole &= len(owners) == len(fragments)
             for query, ids, scores in zip(pending, found.ids, found.scores, strict=True):
-                ranked[query] = best_per_item(ids.tolist(), scores.tolist(), owners, k, exclude)
+                best = best_per_item(ids.tolist(), scores.tolist(), owners, k, exclude)
+                ranked[query] = judged(best, asked.curve)
             pending = [query for query in pending if len(ranked[query]) < k and width < size]
             width *= 4
         return ranked
@@ -206,7 +222,7 @@ class Collection:
             fragment=fragment.id,
             span=fragment.span,
             score=scored.score,
-            probability=None,
+            probability=scored.probability,
             rank_score=scored.rank_score,
             collection=self.name,
             text=passage(fragment),
@@ -300,6 +316,10 @@ class Collection:
     def counts(self) -> dict[Modality, int]:
         """Items by modality."""
         return self._contents.counts()
+
+    def paired_records(self) -> list[str]:
+        """Records with items of several modalities, by their public ids, in order of coming."""
+        return self._contents.paired_records()
 
     def failures(self) -> list[Failure]:
         """Files that could not be indexed, by uri."""

@@ -81,11 +81,12 @@ class Contents:
         with self._database.reading() as connection:
             found = connection.execute(
                 "SELECT p.id, p.modality, p.kind, p.dim, p.seq FROM collections c"
-                " LEFT JOIN partitions p ON p.collection = c.id WHERE c.id = ? ORDER BY p.id",
-                (self.info.id,),
+                " LEFT JOIN partitions p ON p.collection = c.id"
+                " WHERE c.id = ? AND c.space_id = ? ORDER BY p.id",
+                (self.info.id, self.info.space.id),
             ).fetchall()
         if not found:
-            raise NotFound(f"collection {self.info.name!r} was deleted", param="collection")
+            raise rows.gone(self.info)
         return [
             PartitionState(
                 id=number,
@@ -271,6 +272,17 @@ class Contents:
             )
             for span, joint, native in found
         ] or None
+
+    def paired_records(self) -> list[str]:
+        """Records with items of several modalities, by their public ids, in order of coming."""
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT r.key FROM records r JOIN items i ON i.record = r.id"
+                " WHERE r.collection = ? GROUP BY r.id HAVING count(DISTINCT i.modality) > 1"
+                " ORDER BY r.id",
+                (self.info.id,),
+            ).fetchall()
+        return [key for (key,) in found]
 
     def _by_fragment(self, columns: str, fragments: Iterable[int]) -> list[rows.Row]:
         wanted = list(fragments)

@@ -1,8 +1,8 @@
 """One SQLite file: its connections, transactions, migrations and errors.
 
-It knows no table: those are made by the numbered scripts in `migrations/` and used by `catalog.py`
-and `writing.py`. Write-ahead logging lets any number of processes read while one writes;
-`synchronous=FULL` makes a commit survive the loss of power.
+It knows no table: those are made by the numbered scripts in a package's `migrations/`, and used by
+`catalog.py` and `writing.py` here, by others elsewhere. Write-ahead logging lets any number of
+processes read while one writes; `synchronous=FULL` makes a commit survive the loss of power.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import errno
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -32,12 +32,14 @@ BUSY_SECONDS = 30.0
 class Database:
     """The file at `path`, made with its folders when absent, and brought up to date.
 
+    scripts: those that make its tables, by default the catalog's.
     Safe to use from several threads. Raises CatalogError when the file is damaged, is not a
     catalog, was written by a newer version, or stays locked; StorageFull; Forbidden.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, scripts: Sequence[str] | None = None) -> None:
         self.path = path.absolute()
+        self._scripts = scripts
         self._write_lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
@@ -105,7 +107,7 @@ class Database:
         return connection
 
     def _prepare(self) -> None:
-        scripts = migrations()
+        scripts = migrations() if self._scripts is None else self._scripts
         with _transaction(self._writer, "BEGIN"):
             done = self._check_owner(newest=len(scripts))
         if done == len(scripts):
@@ -161,9 +163,9 @@ class Database:
             raise _explained_os(error, self.path) from error
 
 
-def migrations() -> list[str]:
-    """The scripts that lead from an empty file to this version, in order."""
-    folder = files("index") / "migrations"
+def migrations(package: str = "index") -> list[str]:
+    """The scripts of a package that lead from an empty file to this version, in order."""
+    folder = files(package) / "migrations"
     scripts = [entry for entry in folder.iterdir() if entry.name.endswith(".sql")]
     return [entry.read_text("utf-8") for entry in sorted(scripts, key=lambda entry: entry.name)]
 

@@ -1,13 +1,16 @@
 """From fragments with scores to items in order, over one ranking or several. Pure functions.
 
-Rankings of different modalities are merged by reciprocal rank fusion (Cormack, Clarke, Büttcher,
-SIGIR 2009), because cosines of different modality pairs do not compare.
+Cosines of different modality pairs do not compare. Where each has a curve that says how probable a
+cosine makes a match (`embed.calibration`), rankings are merged by probability; else by reciprocal
+rank fusion (Cormack, Clarke, Büttcher, SIGIR 2009).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from embed.calibration import Curve
 
 RRF_K = 60  # the constant of the paper: how little the very first ranks stand out
 
@@ -18,10 +21,14 @@ class Scored(NamedTuple):
     fragment: int
     score: float
     rank_score: float
+    probability: float | None = None
 
 
 def fuse(rankings: Sequence[Sequence[Scored]], k: int) -> list[Scored]:
-    """The k best of several rankings, by Σ 1/(60 + rank); a ranking that stands alone stays."""
+    """The k best of several rankings, by probability where all have one, else by Σ 1/(60 + rank).
+
+    A ranking that stands alone stays.
+    """
     filled = [ranking for ranking in rankings if ranking]
     if len(filled) == 1:
         return list(filled[0][:k])
@@ -30,8 +37,21 @@ def fuse(rankings: Sequence[Sequence[Scored]], k: int) -> list[Scored]:
         for ranking in filled
         for rank, scored in enumerate(ranking, 1)
     ]
+    likely = [
+        scored._replace(rank_score=scored.probability)
+        for scored in fused
+        if scored.probability is not None
+    ]
+    fused = likely if len(likely) == len(fused) else fused
     fused.sort(key=lambda scored: (-scored.rank_score, -scored.score, scored.fragment))
     return fused[:k]
+
+
+def judged(ranking: Sequence[Scored], curve: Curve | None) -> list[Scored]:
+    """The same ranking with probabilities, where there is a curve to tell them."""
+    if curve is None:
+        return list(ranking)
+    return [scored._replace(probability=curve(scored.score)) for scored in ranking]
 
 
 def best_per_item(

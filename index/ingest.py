@@ -36,13 +36,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where an ingest stands, for people to watch. Counts are files."""
+    """Where an ingest stands, for people to watch. noun: what is counted."""
 
     phase: Literal["walking", "indexing", "done"]
     done: int
     total: int
     failed: int
     current: str | None = None
+    noun: str = "file"
 
 
 def ingest(

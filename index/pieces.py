@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from embed.batcher import Batcher, Embedded
 from embed.errors import CorruptMedia
 from embed.media.read import Raw
-from embed.types import Film, Metadata, Modality, Sound, Span
+from embed.types import Film, Media, Metadata, Modality, Sound, Span
 from index.collection import Collection
 from index.types import NewFragment
 
@@ -50,19 +50,26 @@ def cut(
         known = collection.known_fragments(raw.digest, modality)
         if known is not None:
             return Pieces(None, {}, known, [])
-    embedder = batcher.embedder
-    media = raw.decode(modality, image_side=embedder.image_side)
+    media = raw.decode(modality, image_side=batcher.embedder.image_side)
+    return cut_media(media, raw.digest, collection, batcher, block=block)
+
+
+def cut_media(
+    media: Media, digest: str, collection: Collection, batcher: Batcher, *, block: bool
+) -> Pieces:
+    """As `cut`, for a medium that is decoded. digest: of the file that it came in."""
     text = media.data if isinstance(media.data, str) else None
     facts: Metadata = {}
     if isinstance(media.data, Sound | Film):
         facts = {"duration": round(media.data.duration, 3)}
-    known = collection.known_fragments(raw.digest, modality, text)
+    known = collection.known_fragments(digest, media.modality, text)
     if known is not None:
         return Pieces(text, facts, known, [])
     pending = [
         (span, batcher.submit(piece, block=block or number > 0))
-        for number, (span, piece) in enumerate(embedder.fragment(media))
+        for number, (span, piece) in enumerate(batcher.embedder.fragment(media))
     ]
     if not pending:
-        raise CorruptMedia(f"{raw.called} holds nothing to embed as {modality}")
+        called = media.source or "it"
+        raise CorruptMedia(f"{called} holds nothing to embed as {media.modality}")
     return Pieces(text, facts, None, pending)

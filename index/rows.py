@@ -12,7 +12,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from embed.errors import BadInput, InvalidVector, SpaceMismatch
+from embed.errors import BadInput, Conflict, InvalidVector, NotFound, SpaceMismatch
 from embed.types import (
     CharSpan,
     Floats,
@@ -186,6 +186,22 @@ def check_entry(entry: Entry, info: CollectionInfo) -> None:
 def check_uri(uri: str) -> None:
     if not uri or not uri.isascii():
         raise BadInput(f"uri {uri!r} is not plain ASCII: percent-encode it", param="uri")
+
+
+def gone(info: CollectionInfo) -> NotFound:
+    """A collection is no longer what it was opened as."""
+    return NotFound(
+        f"collection {info.name!r} was deleted, or has left space {info.space.id} meanwhile: try "
+        "again",
+        param="collection",
+    )
+
+
+def taken(name: str) -> Conflict:
+    return Conflict(
+        f"there is a collection {name!r} already: use it, or choose another name",
+        param="collection",
+    )
 
 
 def wrong_dim(dim: int, info: CollectionInfo) -> str:

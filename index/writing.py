@@ -55,8 +55,11 @@ class Writing:
         self._sql_many = connection.executemany
         self._info = info
         self._now = now()
-        if not self._sql("SELECT 1 FROM collections WHERE id = ?", (info.id,)).fetchone():
-            raise NotFound(f"collection {info.name!r} was deleted", param="collection")
+        here = (info.id, info.space.id)
+        if not self._sql(
+            "SELECT 1 FROM collections WHERE (id, space_id) = (?, ?)", here
+        ).fetchone():
+            raise rows.gone(info)
         self._sql("UPDATE clock SET seq = seq + 1")
         self._seq = int(self._sql("SELECT seq FROM clock").fetchone()[0])
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api.refusal import refusal
@@ -20,7 +20,7 @@ from api.wire import brief
 from embed import registry
 from embed.errors import Forbidden, NotFound, UnsupportedMedia
 
-Body = TypeVar("Body", bound=Wire)
+Body = TypeVar("Body", bound=BaseModel)
 
 _SMALL = 64 * 1024  # bytes that are parsed faster than a thread is woken
 
@@ -61,16 +61,22 @@ def parse(model: type[Body], raw: bytes) -> Body:
         raise refusal(error.errors(include_url=False)) from error
 
 
+async def json_bytes(request: Request) -> bytes:
+    """The body, unparsed. Raises UnsupportedMedia when it is declared to be something else."""
+    raw = await request.body()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if raw and kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedMedia(
+            f"the body is {kind or 'of no declared type'}; send Content-Type: application/json"
+        )
+    return raw
+
+
 def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
     """A dependency that reads the request as JSON of `model`."""
 
     async def read(request: Request) -> Body:
-        raw = await request.body()
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if raw and kind != "application/json" and not kind.endswith("+json"):
-            raise UnsupportedMedia(
-                f"the body is {kind or 'of no declared type'}; send Content-Type: application/json"
-            )
+        raw = await json_bytes(request)
         if len(raw) <= _SMALL:
             return parse(model, raw)
         return await run_in_threadpool(parse, model, raw)
@@ -78,7 +84,8 @@ def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
     return read
 
 
-def takes(model: type[Wire]) -> dict[str, Any]:
-    """What OpenAPI says of a route that reads its body through `json_body`."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+def takes(*models: type[Wire]) -> dict[str, Any]:
+    """What OpenAPI says of a route that reads its body as JSON, of one of `models`."""
+    refs = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
+    schema = refs[0] if len(refs) == 1 else {"oneOf": refs}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

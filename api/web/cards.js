@@ -7,7 +7,7 @@ import { player, thumbnail } from "/media.js";
 export function card(hit, open) {
   const page = hit.modality === "text" ? placeIn(hit.span) : null;
   const title = make("span", { className: "title", title: nameOf(hit) }, nameOf(hit), page && make("span", { className: "page", textContent: ` · ${page}` }));
-  const about = make("div", { className: "about" }, title, scoreBar(hit.score));
+  const about = make("div", { className: "about" }, title, scoreBar(hit.score, hit.probability));
   const button = make("button", { type: "button", className: "hit", "aria-haspopup": "dialog" }, look(hit), about);
   button.onclick = () => open(hit);
   return make("li", { className: "card" }, button, hit.modality === "audio" ? playButton(hit) : null);
@@ -40,10 +40,15 @@ function playButton(hit) {
   return button;
 }
 
-function scoreBar(score) {
+function scoreBar(cosine, probability) {
+  const likely = probability !== undefined && probability !== null;
+  const score = likely ? probability : cosine;
   if (score === undefined || score === null) return null;
   const bar = make("i", { "aria-hidden": "true" });
   bar.style.setProperty("--part", Math.max(0, Math.min(1, score)));
-  const label = make("span", { textContent: score.toFixed(3), title: "cosine" });
-  return make("span", { className: "score" }, bar, make("span", { className: "unseen", textContent: "cosine" }), label);
+  const kind = likely ? "probability" : "cosine";
+  const text = likely ? `${(100 * score).toFixed(1)} %` : score.toFixed(3);
+  const title = likely && cosine !== null ? `probability; cosine ${cosine.toFixed(3)}` : kind;
+  const label = make("span", { textContent: text, title });
+  return make("span", { className: "score" }, bar, make("span", { className: "unseen", textContent: kind }), label);
 }

@@ -20,7 +20,7 @@ _REPEATED = ("layers", "depth", "repeats", "blocks", "experts", "stages")
 
 def within(what: str, value: int, most: int) -> None:
     """Raises ValueError unless `value` is in [1, `most`], TypeError when it is no whole number."""
-    if not isinstance(value, int):
+    if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{what} is {value!r} and must be a whole number")
     if not 1 <= value <= most:
         raise ValueError(f"{what} is {value} and must be from 1 to {most}")

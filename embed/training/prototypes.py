@@ -1,25 +1,21 @@
-"""Makes the text prototypes of the 1,000 ImageNet classes that bind pictures to words (ConSE).
-
-    python -m embed.training.prototypes --wordnet /usr/share/wordnet --cache CACHE
+"""The text prototypes of the 1,000 ImageNet classes that bind pictures to words (ConSE).
 
 T_k = normalise(name_k + gloss_k + 1.5 · broader_k), each part a unit vector of the text half:
 name_k the class name bare and as "a photo of a …", gloss_k its WordNet definition, and broader_k
 the lemmas of its WordNet ancestors h, each weighted ln(1000 / leaves under h), so that "cat" says
 much and "entity" nothing. A prototype thus answers to "tabby", to a description and to "animal".
 Class order comes from timm, names from open_clip; neither is a dependency, the result is stored.
-It needs no picture and has no seed: on one machine the same inputs give the same bytes.
+It needs no picture and has no seed: on one machine the same inputs give the same bytes. What ships
+is refined from here (`image_head`).
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import importlib
 import importlib.resources
-import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -27,14 +23,12 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from embed.backends.builtin.space import PROTOTYPES, Builtin
+from embed.backends.builtin.space import Builtin
 from embed.errors import MissingDependency, NotFound
-from embed.registry import LoadOptions
 from embed.types import Floats, Media, Modality, normalise
-from embed.weights import store
 
 BROADER_WEIGHT = 1.5
-WEIGHTS = Path(store.__file__).parent
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +88,7 @@ def prototypes(
     """`(K, 384)` unit rows, in the order of `classes` (synset ids) with their plain `names`."""
     weights = specificity(classes, nouns)
     above = [sorted(ancestors(name, nouns)) for name in classes]
-    words = _Words(embedder)
+    words = Words(embedder)
     broader = np.stack(
         [
             sum(weights[synset] * words.mean(nouns[synset].lemmas) for synset in chain)
@@ -106,22 +100,25 @@ def prototypes(
     return normalise(normalise(name) + normalise(gloss) + BROADER_WEIGHT * normalise(broader))
 
 
-class _Words:
+class Words:
     """Text vectors, each computed once."""
 
     def __init__(self, embedder: Builtin) -> None:
         self._embedder = embedder
-        self._known: dict[str, NDArray[np.float64]] = {}
+        self._known: dict[str, Floats] = {}
 
-    def mean(self, texts: Iterable[str]) -> NDArray[np.float64]:
-        mean: NDArray[np.float64] = np.mean([self._one(text) for text in texts], axis=0)
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        """`(N, 384)` unit rows."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        for start in range(0, len(new), _AT_ONCE):
+            part = new[start : start + _AT_ONCE]
+            vectors = self._embedder.embed([Media(Modality.TEXT, text) for text in part])
+            self._known.update(zip(part, vectors.joint, strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+    def mean(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        mean: NDArray[np.float64] = self(texts).mean(axis=0, dtype=np.float64)
         return mean
-
-    def _one(self, text: str) -> NDArray[np.float64]:
-        if text not in self._known:
-            vectors = self._embedder.embed([Media(Modality.TEXT, text)])
-            self._known[text] = vectors.joint[0].astype(np.float64)
-        return self._known[text]
 
 
 def imagenet_classes() -> tuple[list[str], list[str]]:
@@ -138,31 +135,3 @@ def _recipe_module(name: str) -> ModuleType:
         raise MissingDependency(
             f"the recipe reads {name}: pip install timm open_clip_torch (only to make prototypes)"
         ) from error
-
-
-def save(vectors: Floats) -> Path:
-    """Stores the prototypes as float16 among the heads and writes their digest in the manifest."""
-    manifest = WEIGHTS / store.MANIFEST
-    entries = json.loads(manifest.read_text(encoding="utf-8"))
-    entry = entries[PROTOTYPES]
-    path = WEIGHTS / Path(entry["path"]).relative_to("weights")
-    np.save(path, vectors.astype(np.float16), allow_pickle=False)
-    entry["size"] = path.stat().st_size
-    entry["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    manifest.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
-    return path
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Make the prototypes of the ImageNet classes.")
-    parser.add_argument("--wordnet", type=Path, required=True, help="folder with data.noun")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for derived weights")
-    args = parser.parse_args()
-    classes, names = imagenet_classes()
-    embedder = Builtin(LoadOptions(cache=args.cache, threads=1))
-    path = save(prototypes(classes, names, read_nouns(args.wordnet), embedder))
-    print(f"{path}: {hashlib.sha256(path.read_bytes()).hexdigest()}")
-
-
-if __name__ == "__main__":
-    main()

@@ -6,9 +6,10 @@ Vectors are seeded by the content, so equal media have equal vectors and nothing
 from __future__ import annotations
 
 import asyncio
+import colorsys
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +21,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from api.app import create_app
+from api.cli import main
 from api.config import Settings
 from api.requests import (
     CollectionSummary,
@@ -34,9 +36,11 @@ from api.requests import (
     UploadOutcome,
 )
 from api.service import Service
+from embed import registry
+from embed.backends.tower import ImageEncoder, Rows, TextEncoder, Tower, pixels_of, text_of
 from embed.errors import Conflict, InvalidVector, NotFound, UnsupportedMedia, UnsupportedModality
-from embed.registry import Capabilities
-from embed.types import CharSpan, Floats, Item, Modality, Space
+from embed.registry import Capabilities, Family
+from embed.types import CharSpan, Floats, Item, Media, Modality, Space
 from index.types import CollectionInfo, Failure, Hit
 
 DIM = 8
@@ -349,3 +353,88 @@ def shelf(client: Client) -> dict[str, str]:
     words = client.post("/v1/collections/shelf/items", json=texts)
     results = photo.json()["results"] + words.json()["results"]
     return dict(zip(("photo", "dog", "invoice"), (row["id"] for row in results), strict=True))
+
+
+TINTS = Space(name="tints", revision="1", preprocessing="1", precision="fp32", dim=6)
+
+
+def _meaning(degrees: float) -> list[float]:
+    once, twice = np.radians([degrees, 2 * degrees])
+    return [np.cos(once), np.sin(once), np.cos(twice), np.sin(twice)]
+
+
+class ReadTint(TextEncoder[Floats]):
+    """The degrees on the colour wheel that the first number of a text says."""
+
+    def prepare(self, piece: Media) -> Floats:
+        said = [word for word in text_of(piece).split() if word.isdigit()]
+        return np.array([*_meaning(float(said[0]) if said else 0.0), 4.0, 0.0], np.float32)
+
+    def run(self, batch: Sequence[Floats]) -> Rows:
+        return Rows(np.stack(batch))
+
+    def spans(self, text: str) -> Iterator[CharSpan | None]:
+        yield None
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+
+class SeeTint(ImageEncoder[Floats]):
+    """The degrees of a picture's mean colour."""
+
+    def prepare(self, piece: Media) -> Floats:
+        red, green, blue = (float(c) / 255 for c in pixels_of(piece).mean(axis=(0, 1)))
+        degrees = 360 * colorsys.rgb_to_hsv(red, green, blue)[0]
+        return np.array([*_meaning(degrees), 0.0, 2.0], np.float32)
+
+    def run(self, batch: Sequence[Floats]) -> Rows:
+        return Rows(np.stack(batch), np.stack(batch)[:, :4])
+
+
+def write_tints(folder: Path, every: int = 6) -> Path:
+    """A picture of each of 360 / `every` tints, and its degrees in a text beside it."""
+    folder.mkdir(parents=True)
+    for degrees in range(0, 360, every):
+        colour = tuple(round(255 * c) for c in colorsys.hsv_to_rgb(degrees / 360, 1, 1))
+        Image.new("RGB", (8, 8), colour).save(folder / f"{degrees}.png")
+        (folder / f"{degrees}.txt").write_text(f"a tint of {degrees} degrees")
+    return folder
+
+
+@pytest.fixture
+def tint_space(monkeypatch: pytest.MonkeyPatch) -> Space:
+    """A space of tints, where texts lie near texts, and pictures far from them."""
+    known = Capabilities(
+        space=TINTS,
+        summary="tints",
+        modalities=frozenset({Modality.TEXT, Modality.IMAGE}),
+        native_dims={Modality.IMAGE: 4},
+        preprocessing="none",
+        licence="none",
+        source="none",
+    )
+    tower = Tower(
+        TINTS,
+        {Modality.TEXT: ReadTint, Modality.IMAGE: SeeTint},
+        chunker="1",
+        image_side=8,
+    )
+    family = Family(
+        form="tints",
+        describe=lambda _, __: known,
+        check=lambda _, __: None,
+        load=lambda _, __: tower,
+    )
+    monkeypatch.setitem(registry._FAMILIES, "tints", family)
+    return TINTS
+
+
+@pytest.fixture
+def tinted(tmp_path: Path, tint_space: Space, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home whose default collection holds 60 tints, each a picture with its words."""
+    monkeypatch.setenv("CROSSBIND_CACHE", str(tmp_path / "cache"))
+    folder, home = write_tints(tmp_path / "tints"), tmp_path / "tinted"
+    words = ["--home", str(home), "--quiet", "ingest", str(folder), "--space", "tints"]
+    assert main(words) == 0
+    return home

@@ -127,7 +127,7 @@ def test_a_batch_answers_as_its_queries_do_alone(client: Any, shelf: dict[str, s
         ({"query": "a", "include": ["pixels"]}, "'vector'"),
         (
             {"query": "a", "filter": {}},
-            "query, queries, k, modalities, min_score, together, include",
+            "query, queries, k, modalities, min_score, min_probability, together, include",
         ),
     ],
 )

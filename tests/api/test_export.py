@@ -42,7 +42,7 @@ def test_an_exported_space_is_ingested_into_and_searched(run: Run, tmp_path: Pat
     report: dict[str, Any] = json.loads(out)
     assert code == 0
     assert report["space"] == f"onnx:{folder}"
-    assert report["modalities"] == ["image", "text", "video"]
+    assert report["modalities"] == ["audio", "image", "text", "video"]
     assert report["bytes"] == sum(
         path.stat().st_size for path in folder.iterdir() if path.name != "crossbind.json"
     )
@@ -54,7 +54,7 @@ def test_an_exported_space_is_ingested_into_and_searched(run: Run, tmp_path: Pat
 def test_people_are_told_what_was_written(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("export", "builtin", str(tmp_path / "tower"))
     assert code == 0
-    assert f"onnx:{tmp_path / 'tower'}: image, text, video in fp32, 110 MB" in out
+    assert f"onnx:{tmp_path / 'tower'}: audio, image, text, video in fp32, 113 MB" in out
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,17 @@ def test_the_builtin_space_is_described_without_loading_anything_heavy() -> None
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["384", "image", "text", "video"]
+    assert done.stdout.split() == ["384", "audio", "image", "text", "video"]
 
 
 def test_capabilities_are_complete() -> None:
     capabilities = registry.describe("builtin", OPTIONS)
     assert capabilities.space.name == "builtin"
-    assert capabilities.native_dims == {Modality.IMAGE: 1280, Modality.VIDEO: 1280}
+    assert capabilities.native_dims == {
+        Modality.IMAGE: 1280,
+        Modality.AUDIO: 128,
+        Modality.VIDEO: 1280,
+    }
     for words in (
         capabilities.summary,
         capabilities.licence,

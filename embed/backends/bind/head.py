@@ -48,9 +48,15 @@ class HeadFile:
 class Head:
     """`(N, D)` to `(N, E)`: x ↦ W x + b, with ReLU between layers. Rows are not normalised."""
 
-    def __init__(self, layers: list[tuple[Floats, Floats]]) -> None:
-        """layers: weight `(out, in)` and bias `(out,)` of each."""
+    def __init__(self, layers: list[tuple[Floats, Floats]], file: HeadFile) -> None:
+        """layers: weight `(out, in)` and bias `(out,)` of each. file: where they were read from."""
+        self.file = file
         self._layers = layers
+
+    @property
+    def dims(self) -> tuple[int, int]:
+        """D and E."""
+        return self._layers[0][0].shape[1], len(self._layers[-1][1])
 
     def __call__(self, rows: Floats) -> Floats:
         for number, (weight, bias) in enumerate(self._layers):
@@ -78,7 +84,7 @@ def load_head(file: HeadFile, dim_in: int, dim_out: int) -> Head:
         raise BadInput(f"{file.path} leads to {wanted} dimensions; the space has {dim_out}")
     if not all(np.isfinite(array).all() for layer in layers for array in layer):
         raise BadInput(f"{file.path} holds numbers that are not finite: train the head anew")
-    return Head(layers)
+    return Head(layers, file)
 
 
 def _layers(tensors: Mapping[str, Floats], path: Path) -> list[tuple[Floats, Floats]]:

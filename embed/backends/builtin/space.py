@@ -1,10 +1,12 @@
-"""The built-in space: texts, pictures and films in 384 dimensions, offline, on ONNX Runtime.
+"""The built-in space: texts, pictures, sounds and films in 384 dimensions, offline.
 
-The sentence space of all-MiniLM-L6-v2, with pictures bound into it (see `text` and
-`image` for the maths); a film is the mean of its frames. It has no ear yet.
+The sentence space of all-MiniLM-L6-v2, with pictures and sounds bound into it (see `text`, `image`
+and `audio` for the maths); a film is the mean of its frames and what moves in it (`film`). It
+runs on ONNX Runtime.
 Weights come from installed packages; their ONNX graphs are made once, in the cache, by a process
-of its own (`export`). Each half loads when it is first needed, so that a text search pays for text
-alone. Describing the space imports no runtime.
+of its own (`export`); the network for sounds is ours, and comes as a graph. Each half loads when
+it is first needed, so that a text search pays for text alone. Describing the space imports no
+runtime.
 """
 
 from __future__ import annotations
@@ -17,26 +19,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import embed
-from embed.backends.tower import FramesEncoder, Once, Tower
+from embed.backends.tower import Once, Tower
 from embed.errors import MissingDependency, MissingWeights, NotFound, StorageFull
 from embed.registry import Capabilities, LoadOptions
 from embed.types import Batching, Modality, Space
 from embed.weights import store
 
 if TYPE_CHECKING:
+    from embed.backends.builtin.audio import BuiltinAudio
+    from embed.backends.builtin.film import BuiltinFilm
     from embed.backends.builtin.image import BuiltinImage
     from embed.backends.builtin.text import BuiltinText
 
 log = logging.getLogger(__name__)
 
 EXPORT_VERSION = "1"  # raise it when export.py writes another graph
-PREPROCESSING = "wordpiece256; rgb resize256 bicubic crop224; conse"
-CHUNKER = "wordpiece-200-40; shots 10 s, 1 frame/s"
-MODALITIES = frozenset({Modality.TEXT, Modality.IMAGE, Modality.VIDEO})
+PREPROCESSING = (
+    "wordpiece256; rgb resize256 bicubic crop224; log-mel 16 kHz 64 bands 5.12 s; "
+    "conse, clothes; block motion 4/s"
+)
+CHUNKER = "wordpiece-200-40; clips 5.12 s; shots 10 s, 4 frames/s"
+MODALITIES = frozenset({Modality.TEXT, Modality.IMAGE, Modality.AUDIO, Modality.VIDEO})
 IMAGE_SIDE = 256
 
 TOKENIZER = "minilm-l6-v2-tokenizer"
 PROTOTYPES = "imagenet-prototypes"
+CLOTHES = "clothes-head"
+MOTIONS = "film-motions"
+EAR = "builtin-ear"
 SOURCES = {
     "text": ["minilm-l6-v2-config", "minilm-l6-v2"],
     "image": ["efficientnet-lite0"],
@@ -56,12 +66,18 @@ def describe(detail: str, _: LoadOptions) -> Capabilities:
     _refuse_detail(detail)
     return Capabilities(
         space=_space(),
-        summary="Texts, pictures and films, offline, on the CPU; no download",
+        summary="Texts, pictures, sounds and films, offline, on the CPU; no download",
         modalities=MODALITIES,
-        native_dims={Modality.IMAGE: 1280, Modality.VIDEO: 1280},
+        native_dims={Modality.IMAGE: 1280, Modality.AUDIO: 128, Modality.VIDEO: 1280},
         preprocessing=PREPROCESSING,
-        licence="Apache-2.0; prototypes under the WordNet 3.0 licence, class names MIT",
-        source="all-MiniLM-L6-v2; EfficientNet-Lite0; WordNet 3.0 class prototypes (ConSE)",
+        licence=(
+            "Apache-2.0; prototypes under the WordNet 3.0 licence, class names MIT; the ear learnt "
+            "from CC BY 3.0 recordings, credited in embed/weights/heads/ESC10_CREDITS.txt"
+        ),
+        source=(
+            "all-MiniLM-L6-v2; EfficientNet-Lite0; WordNet 3.0 class prototypes (ConSE); "
+            "our own ear, from ESC-10 and rendered sounds"
+        ),
     )
 
 
@@ -81,7 +97,7 @@ def load(detail: str, options: LoadOptions) -> Builtin:
 
 
 class Builtin(Tower):
-    """Its vectors have a native part, `(N, 1280)`, for pictures and films."""
+    """Its vectors have a native part: `(N, 1280)` of pictures and films, `(N, 128)` of sounds."""
 
     def __init__(self, options: LoadOptions) -> None:
         self._options = options
@@ -91,7 +107,8 @@ class Builtin(Tower):
             {
                 Modality.TEXT: self._open_text,
                 Modality.IMAGE: image,
-                Modality.VIDEO: lambda: FramesEncoder(image(), min_side=IMAGE_SIDE),
+                Modality.AUDIO: self._open_audio,
+                Modality.VIDEO: lambda: self._open_film(image()),
             },
             chunker=CHUNKER,
             image_side=IMAGE_SIDE,
@@ -108,10 +125,22 @@ class Builtin(Tower):
         from embed.backends.builtin.image import BuiltinImage  # noqa: PLC0415 (loads the runtime)
 
         graph = self.graph("image")
-        return BuiltinImage(graph, store.find(PROTOTYPES))
+        return BuiltinImage(graph, store.find(PROTOTYPES), store.find(CLOTHES))
+
+    def _open_film(self, image: BuiltinImage) -> BuiltinFilm:
+        from embed.backends.builtin.film import BuiltinFilm  # noqa: PLC0415 (loads the runtime)
+
+        return BuiltinFilm(image, store.find(MOTIONS), min_side=IMAGE_SIDE)
+
+    def _open_audio(self) -> BuiltinAudio:
+        from embed.backends.builtin.audio import BuiltinAudio  # noqa: PLC0415 (loads the runtime)
+
+        return BuiltinAudio(self.graph("audio"))
 
     def graph(self, half: str) -> Path:
-        """Where the ONNX file of "text" or "image" lies, made if need be."""
+        """Where the ONNX file of "text", "image" or "audio" lies, made if need be."""
+        if half == "audio":
+            return store.find(EAR)
         key = store.fingerprint(SOURCES[half], EXPORT_VERSION)
         folder = store.derived(
             self._options.cache, f"builtin-{half}", key, lambda out: _export(half, out)
@@ -120,7 +149,7 @@ class Builtin(Tower):
 
 
 def _weights() -> list[str]:
-    return [*SOURCES["text"], TOKENIZER, *SOURCES["image"], PROTOTYPES]
+    return [*SOURCES["text"], TOKENIZER, *SOURCES["image"], PROTOTYPES, CLOTHES, MOTIONS, EAR]
 
 
 def _space() -> Space:

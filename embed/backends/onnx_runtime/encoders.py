@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from embed.backends import recipes
+from embed.backends.bind.head import HeadFile, load_head
+from embed.backends.builtin.audio import BuiltinAudio
 from embed.backends.builtin.image import BuiltinImage
 from embed.backends.builtin.text import BuiltinText
 from embed.backends.imagebind.encoders import ArrayEncoder, ClipsEncoder, FilmsEncoder
@@ -23,10 +25,11 @@ from embed.backends.recipe_encoders import (
     WordsEncoder,
 )
 from embed.backends.recipes import AudioRecipe, ImageRecipe, PatchRecipe, TextRecipe
-from embed.backends.tower import Encoder
+from embed.backends.tower import Encoder, Tower
+from embed.backends.trained.encoders import Headed, HeadedText
 from embed.backends.words import Words
 from embed.errors import BadInput, CrossbindError
-from embed.types import Downmix
+from embed.types import Downmix, Modality, Space
 
 
 def make(entry: Mapping[str, Any], folder: Path, threads: int) -> Encoder[Any]:
@@ -87,10 +90,32 @@ def _builtin_text(entry: Mapping[str, Any], folder: Path, threads: int) -> Encod
 
 
 def _builtin_image(entry: Mapping[str, Any], folder: Path, _: int) -> Encoder[Any]:
-    return BuiltinImage(folder / entry["graph"], folder / entry["prototypes"])
+    beside = (folder / entry[name] for name in ("graph", "prototypes", "clothes"))
+    return BuiltinImage(*beside)
+
+
+def _builtin_audio(entry: Mapping[str, Any], folder: Path, _: int) -> Encoder[Any]:
+    return BuiltinAudio(folder / entry["graph"])
+
+
+def _headed(entry: Mapping[str, Any], folder: Path, threads: int) -> Encoder[Any]:
+    """A locked tower with a head, as a trained space has it."""
+    like, dim = _KINDS[entry["like"]["kind"]](entry["like"], folder, threads), int(entry["dim"])
+    modality = Modality(entry["modality"])
+    space = Space(name=str(folder), revision="", preprocessing="", precision="", dim=dim)
+    tower = Tower(space, {modality: lambda: like}, chunker="", image_side=1)
+    head = None
+    if "head" in entry:
+        file = HeadFile(folder / entry["head"], entry["sha256"])
+        inward, outward = entry["dims"]
+        head = load_head(file, int(inward), int(outward))
+    kind = HeadedText if modality is Modality.TEXT else Headed
+    residual = bool(entry.get("residual"))
+    return kind(tower, modality, entry["reads"], head, residual=residual)
 
 
 _KINDS = {
+    "headed": _headed,
     "recipe": _recipe,
     "film": _film,
     "array": _array,
@@ -98,4 +123,5 @@ _KINDS = {
     "imagebind-film": _films,
     "builtin-text": _builtin_text,
     "builtin-image": _builtin_image,
+    "builtin-audio": _builtin_audio,
 }

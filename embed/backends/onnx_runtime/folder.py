@@ -144,7 +144,7 @@ def read(folder: Path) -> Manifest:
         raise BadInput(f"{path} is no JSON: {_AGAIN}") from error
     try:
         return _manifest(document, folder)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise BadInput(
             f"{path} is not what `crossbind export` writes ({error!r}): {_AGAIN}"
         ) from error
@@ -188,9 +188,10 @@ def _manifest(document: dict[str, Any], folder: Path) -> Manifest:
 def _used(encoder: Mapping[str, Any]) -> list[str]:
     """The files that an encoder is read from."""
     entries = (encoder, encoder.get("recipe") or {})
-    return [
+    own = [
         str(entry[key])
         for entry in entries
-        for key in ("graph", "tokenizer", "prototypes")
+        for key in ("graph", "tokenizer", "prototypes", "clothes", "motions", "head")
         if key in entry
     ]
+    return [*own, *(_used(encoder["like"]) if "like" in encoder else ())]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -106,14 +106,24 @@ def _maker(
     """What makes the encoder that `entry` describes. others: those of the same folder."""
     if entry["kind"] == "frames":
         return lambda: _frames(entry, others[Modality.IMAGE]())
+    if entry["kind"] == "builtin-video":
+        return lambda: _builtin_film(entry, folder, others[Modality.IMAGE]())
     return lambda: _graph_encoder(entry, folder, threads)
 
 
 def _frames(entry: Mapping[str, Any], pictures: Encoder[Any]) -> Encoder[Any]:
-    assert isinstance(pictures, ImageEncoder)
-    films: FramesEncoder[Any] = FramesEncoder(pictures, min_side=int(entry["min_side"]))
+    # A head on pictures takes them as an encoder of pictures does, whatever class it is.
+    like = cast("ImageEncoder[Any]", pictures)
+    films: FramesEncoder[Any] = FramesEncoder(like, min_side=int(entry["min_side"]))
     films.seconds, films.per_second = float(entry["seconds"]), float(entry["per_second"])
     return films
+
+
+def _builtin_film(entry: Mapping[str, Any], folder: Path, pictures: Encoder[Any]) -> Encoder[Any]:
+    from embed.backends.builtin import film, image  # noqa: PLC0415 (loads the runtime)
+
+    assert isinstance(pictures, image.BuiltinImage)
+    return film.BuiltinFilm(pictures, folder / entry["motions"], min_side=int(entry["min_side"]))
 
 
 def _graph_encoder(entry: Mapping[str, Any], folder: Path, threads: int) -> Encoder[Any]:

@@ -20,6 +20,7 @@ from embed.backends.onnx_runtime.graph import convert, write_graph
 from embed.backends.recipe_encoders import WordsEncoder
 from embed.backends.recipes import Network, TextRecipe
 from embed.backends.tower import Encoder, FramesEncoder, Tower
+from embed.backends.trained.encoders import Headed
 from embed.errors import NotAvailable, StorageFull
 from embed.types import Modality
 from embed.weights import store
@@ -28,6 +29,16 @@ log = logging.getLogger(__name__)
 
 COPIES = 3  # of the weights that lie on the disk at once: traced, simplified, converted
 SPARE = 64 << 20
+
+
+_BESIDE = {  # what a half of the built-in space needs beside its graph
+    Modality.TEXT: [("tokenizer", "tokenizer.json", builtin.TOKENIZER)],
+    Modality.IMAGE: [
+        ("prototypes", "prototypes.npy", builtin.PROTOTYPES),
+        ("clothes", "clothes.npz", builtin.CLOTHES),
+    ],
+    Modality.VIDEO: [("motions", "motions.npz", builtin.MOTIONS)],
+}
 
 
 class Writer:
@@ -43,20 +54,45 @@ class Writer:
 
     def add(self, modality: Modality) -> None:
         """Raises BackendFailed, StorageFull, and what the encoder raises when it is loaded."""
-        encoder = self._tower.encoder(modality)
-        entry = self._entry(modality, encoder)
+        entry = self._entry(self._tower, modality)
         if entry is None:
             self.left_out.append(modality)
         else:
             self.encoders[modality] = entry
 
-    def _entry(self, modality: Modality, encoder: Encoder[Any]) -> dict[str, Any] | None:
+    def _entry(self, tower: Tower, modality: Modality) -> dict[str, Any] | None:
+        encoder = tower.encoder(modality)
         if isinstance(encoder, FramesEncoder):
             return self._frames(encoder)
-        if isinstance(self._tower, builtin.Builtin):
-            return self._builtin(modality, self._tower)
+        if isinstance(encoder, Headed):
+            return self._headed(modality, encoder)
+        if isinstance(tower, builtin.Builtin):
+            return self._builtin(modality, tower)
         network = _network_of(encoder)
         return self._network(modality, encoder, network) if network else None
+
+    def _headed(self, modality: Modality, encoder: Headed) -> dict[str, Any] | None:
+        """The tower under the head, and the head beside it."""
+        tower = encoder.tower
+        # Films of a locked tower would want its pictures too, and those may have another head here.
+        if not isinstance(tower, Tower) or modality is Modality.VIDEO:
+            return None
+        entry = self._entry(tower, modality)
+        if entry is None:
+            return None
+        headed = {
+            "kind": "headed",
+            "modality": modality.value,
+            "like": entry,
+            "reads": encoder.reads,
+            "dim": tower.space.dim,
+        }
+        if encoder.head is None:
+            return headed
+        name = f"{modality}-head.safetensors"
+        shutil.copyfile(encoder.head.file.path, self.folder / name)
+        file = {"head": name, "sha256": encoder.head.file.sha256, "dims": list(encoder.head.dims)}
+        return {**headed, **file, "residual": encoder.residual}
 
     def _frames(self, films: FramesEncoder[Any]) -> dict[str, Any] | None:
         if Modality.IMAGE not in self.encoders:
@@ -87,16 +123,21 @@ class Writer:
             encoder.words.save(self.folder / recipe.tokenizer)
         return {**entry, "recipe": recipes.to_json(recipe)} if recipe else entry
 
-    def _builtin(self, modality: Modality, tower: builtin.Builtin) -> dict[str, Any]:
-        graph = tower.graph(modality)
-        self._make_sure_of(COPIES * graph.stat().st_size)
-        convert(graph, self.folder / graph.name, precision=self._precision)
-        beside, name, weights = {
-            Modality.TEXT: ("tokenizer", "tokenizer.json", builtin.TOKENIZER),
-            Modality.IMAGE: ("prototypes", "prototypes.npy", builtin.PROTOTYPES),
-        }[modality]
-        shutil.copyfile(store.find(weights), self.folder / name)
-        return {"kind": f"builtin-{modality}", "graph": graph.name, beside: name}
+    def _builtin(self, modality: Modality, tower: builtin.Builtin) -> dict[str, Any] | None:
+        entry: dict[str, Any] = {"kind": f"builtin-{modality}"}
+        if modality is Modality.VIDEO:  # the network of the pictures reads its frames
+            if Modality.IMAGE not in self.encoders:
+                return None
+            entry["min_side"] = builtin.IMAGE_SIDE
+        else:
+            graph = tower.graph(modality)
+            self._make_sure_of(COPIES * graph.stat().st_size)
+            convert(graph, self.folder / graph.name, precision=self._precision)
+            entry["graph"] = graph.name
+        for beside, name, weights in _BESIDE.get(modality, ()):
+            shutil.copyfile(store.find(weights), self.folder / name)
+            entry[beside] = name
+        return entry
 
     def _make_sure_of(self, wanted: int) -> None:
         free, needed = shutil.disk_usage(self.folder).free, wanted + SPARE

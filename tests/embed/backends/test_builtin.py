@@ -58,8 +58,12 @@ def test_it_is_an_embedder_and_says_what_it_can_do(model_cache: Path) -> None:
     assert isinstance(loaded, Embedder)
     assert loaded.space == capabilities.space
     assert capabilities.space.dim == 384
-    assert loaded.modalities == capabilities.modalities == {"text", "image", "video"}
-    assert capabilities.native_dims == {Modality.IMAGE: 1280, Modality.VIDEO: 1280}
+    assert loaded.modalities == capabilities.modalities == {"text", "image", "audio", "video"}
+    assert capabilities.native_dims == {
+        Modality.IMAGE: 1280,
+        Modality.AUDIO: 128,
+        Modality.VIDEO: 1280,
+    }
     assert loaded.image_side == 256
 
 
@@ -73,9 +77,12 @@ def test_a_film_is_the_mean_of_its_frames(builtin: Builtin, photos: dict[str, Pi
     film = Media(Modality.VIDEO, np.stack([sides[0], sides[0], sides[1]]), rate=1.0)
     found = builtin.embed([film, replace(film, data=film.data[:1])])
     alone = builtin.embed(pictures(*sides))
+    assert found.native is not None
+    assert alone.native is not None
+    mean = (2 * alone.native[0] + alone.native[1]) / 3
+    np.testing.assert_allclose(found.native[0], mean / np.linalg.norm(mean), atol=1e-6)
+    assert found.joint[0] @ (2 * alone.joint[0] + alone.joint[1]) > 2  # what moves is added
     for rows, wanted in ((found.joint, alone.joint), (found.native, alone.native)):
-        mean = (2 * wanted[0] + wanted[1]) / 3
-        np.testing.assert_allclose(rows[0], mean / np.linalg.norm(mean), atol=1e-6)
         np.testing.assert_allclose(rows[1], wanted[0], atol=1e-6)
     with pytest.raises(BadInput, match=r"\(T, H, W, 3\)"):
         builtin.embed([replace(film, data=sides[0])])
@@ -183,8 +190,8 @@ def test_a_text_without_words_is_refused(builtin: Builtin, text: str) -> None:
 
 def test_other_batches_are_refused(builtin: Builtin, photos: dict[str, Pixels]) -> None:
     photo = pictures(photos["coffee.png"])
-    with pytest.raises(UnsupportedModality, match="image and text and video, not audio"):
-        builtin.embed([Media(Modality.AUDIO, np.zeros(9, np.float32))])
+    with pytest.raises(UnsupportedModality, match="audio and image and text and video, not depth"):
+        builtin.embed([Media(Modality.DEPTH, np.zeros((9, 9), np.float32))])
     with pytest.raises(BadInput, match="one modality, not image, text"):
         builtin.embed([*photo, *texts("a cup")])
     with pytest.raises(BadInput, match="one modality, not none"):

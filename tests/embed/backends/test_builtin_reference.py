@@ -7,7 +7,7 @@ import torch
 from efficientnet_lite_pytorch import EfficientNet
 from transformers import AutoModel, AutoTokenizer
 
-from embed.backends.builtin.image import prepare
+from embed.backends.builtin.image import Clothes, prepare
 from embed.backends.builtin.space import Builtin
 from embed.types import Media, Modality, Pixels
 from embed.weights import store
@@ -19,6 +19,7 @@ def test_pictures_equal_the_network(builtin: Builtin, photos: dict[str, Pixels])
     network = EfficientNet.from_name("efficientnet-lite0").eval()
     network.load_state_dict(torch.load(store.find("efficientnet-lite0"), weights_only=True))
     prototypes = np.load(store.find("imagenet-prototypes")).astype(np.float64)
+    clothes = Clothes(store.find("clothes-head"))
     for name, picture in photos.items():
         pixels = torch.from_numpy(prepare(picture).copy())
         inputs = ((pixels.permute(2, 0, 1)[None] / 255) - 0.498) / 0.502
@@ -31,7 +32,7 @@ def test_pictures_equal_the_network(builtin: Builtin, photos: dict[str, Pixels])
         np.testing.assert_allclose(found[1][0], posterior, atol=1e-4, err_msg=name)
         vectors = builtin.embed([Media(Modality.IMAGE, picture)])
         assert vectors.native is not None
-        joint = posterior @ prototypes
+        joint = posterior @ prototypes + clothes(features, posterior)
         assert vectors.joint[0] @ joint / np.linalg.norm(joint) > 1 - 1e-6
         assert vectors.native[0] @ features / np.linalg.norm(features) > 1 - 1e-6
 

@@ -6,6 +6,7 @@ And the built-in space with its real weights, where int8 is judged by the neighb
 from __future__ import annotations
 
 import json
+import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from embed import registry
 from embed.backends.onnx_runtime.export import ExportReport, export_space
 from embed.errors import BadInput
 from embed.registry import LoadOptions
+from embed.training.audio import tones
 from embed.types import Floats, Media, Modality
 
 WORDS = ["a photo of a cat", "two dogs on the beach at night", "rain", "the quick brown fox jumps"]
@@ -178,7 +180,7 @@ def test_torch_and_onnx_agree(
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty parts of photos and sixty real sentences: the docstrings of numpy."""
+    """Sixty parts of photos, sixty sounds, and sixty real sentences: the docstrings of numpy."""
     folder = tmp_path_factory.mktemp("library")
     for row, photo in enumerate(photos(60)):
         Image.fromarray(photo).save(folder / f"{row}.png")
@@ -186,6 +188,12 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = [" ".join(parts[1].split()) for parts in first if len(parts) > 1]
     for row, text in enumerate([text for text in said if len(text) > 40][:60]):
         (folder / f"{row}.txt").write_text(text[:300])
+    names = [*tones.TONES, *tones.IMITATIONS]
+    for row, name in enumerate([*names, *names][:60]):
+        [samples] = tones.render(name, 1, row)
+        with wave.open(str(folder / f"{row}.wav"), "wb") as file:
+            file.setparams((1, 2, tones.RATE, 0, "NONE", ""))
+            file.writeframes((samples[: 2 * tones.RATE] * 32_767).astype("<i2").tobytes())
     return folder
 
 
@@ -203,9 +211,13 @@ def test_the_builtin_space_is_exported_as_it_is(
 ) -> None:
     report = export_space("builtin", tmp_path / "whole", builtin_options)
     about = registry.describe(report.space, builtin_options)
-    assert about.native_dims == {Modality.IMAGE: 1280, Modality.VIDEO: 1280}
+    assert about.native_dims == {
+        Modality.IMAGE: 1280,
+        Modality.AUDIO: 128,
+        Modality.VIDEO: 1280,
+    }
     assert "WordNet" in about.licence
-    for modality in (Modality.TEXT, Modality.IMAGE, Modality.VIDEO):
+    for modality in (Modality.TEXT, Modality.IMAGE, Modality.AUDIO, Modality.VIDEO):
         np.testing.assert_array_equal(
             embed(report.space, builtin_options, modality),
             embed("builtin", builtin_options, modality),
@@ -219,11 +231,10 @@ def test_int8_is_kept_only_where_the_neighbours_of_real_media_stay(
         "builtin", tmp_path / "half", builtin_options, precision="fp16", check=library
     )
     kinds = [(recall.query, recall.gallery, recall.vector) for recall in half.recalls]
+    known = ("audio", "image", "text")
     assert kinds == [
-        ("image", "image", "joint"),
-        ("image", "text", "joint"),
-        ("text", "image", "joint"),
-        ("text", "text", "joint"),
+        *((query, gallery, "joint") for query in known for gallery in known),
+        ("audio", "audio", "native"),
         ("image", "image", "native"),
     ]
     assert min(recall.recall for recall in half.recalls) > 0.96

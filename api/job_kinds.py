@@ -1,0 +1,161 @@
+"""The kinds of job that REST takes: for each the body of the request, and the command line it is.
+
+One class a kind: a new one is written here and named in `KINDS`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from api.schemas import Wire
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("it holds a NUL character")
+    return value
+
+
+def _absolute(value: str) -> str:
+    if not PurePath(value).is_absolute():
+        raise ValueError("an absolute path on the machine of the server is wanted")
+    return value
+
+
+# Bounded: whoever may not fill the disk may still ask.
+Word = Annotated[str, Field(max_length=1000), AfterValidator(_without_nul)]
+ServerPath = Annotated[
+    str, Field(max_length=4096), AfterValidator(_without_nul), AfterValidator(_absolute)
+]
+
+
+class JobBody(Wire):
+    """What all kinds share.
+
+    guarded: why a server must have been told to take it from clients; None where it need not.
+    resume: words that are added when it goes on after it was broken off.
+    """
+
+    kind: str
+
+    guarded: ClassVar[str | None] = "names paths on this machine"
+    resume: ClassVar[tuple[str, ...]] = ()
+
+    def words(self) -> list[str]:
+        """The command and its arguments. Values are joined to their flags, whatever they begin
+        with."""
+        raise NotImplementedError
+
+    def spaces(self) -> list[str]:
+        """The spaces that it names."""
+        return []
+
+
+class IngestJob(JobBody):
+    """Index files and folders of the server."""
+
+    kind: Literal["ingest"]
+    paths: list[ServerPath] = Field(min_length=1, max_length=1000)
+    collection: Word = "default"
+    space: Word | None = Field(None, description="Of a new collection; builtin when left out.")
+    prune: bool = Field(False, description="Forget indexed files that are no longer there.")
+
+    def words(self) -> list[str]:
+        space = [f"--space={self.space}"] if self.space else []
+        prune = ["--prune"] if self.prune else []
+        return ["ingest", *self.paths, f"--collection={self.collection}", *space, *prune]
+
+    def spaces(self) -> list[str]:
+        return [self.space] if self.space else []
+
+
+class TrainJob(JobBody):
+    """Train a space as a configuration file on the server says."""
+
+    kind: Literal["train"]
+    config: ServerPath
+    collection: Word | None = Field(None, description="Learn from what this collection holds.")
+
+    resume = ("--resume",)
+
+    def words(self) -> list[str]:
+        collection = [f"--collection={self.collection}"] if self.collection else []
+        return ["train", self.config, *collection]
+
+
+class MigrateJob(JobBody):
+    """Embed a collection anew in another space; it serves as it is until that is done."""
+
+    kind: Literal["migrate"]
+    collection: Word
+    space: Word
+    drop: bool = Field(False, description="Leave behind what cannot be embedded.")
+    keep: Word | None = Field(None, description="Keep the old one as a collection of this name.")
+
+    guarded = None
+
+    def words(self) -> list[str]:
+        drop = ["--drop"] if self.drop else []
+        keep = [f"--keep={self.keep}"] if self.keep else []
+        flags = [f"--space={self.space}", *drop, *keep]
+        return ["collections", "migrate", *flags, "--", self.collection]
+
+    def spaces(self) -> list[str]:
+        return [self.space]
+
+
+class ExportJob(JobBody):
+    """Write a space as ONNX files into a folder of the server."""
+
+    kind: Literal["export"]
+    space: Word
+    folder: ServerPath
+    precision: Precision = "fp32"
+    check: ServerPath | None = Field(None, description="Media to measure lost neighbours with.")
+
+    def words(self) -> list[str]:
+        check = [f"--check={self.check}"] if self.check else []
+        return ["export", f"--precision={self.precision}", *check, "--", self.space, self.folder]
+
+    def spaces(self) -> list[str]:
+        return [self.space]
+
+
+class EvalJob(JobBody):
+    """Measure how well the modalities of a collection find each other."""
+
+    kind: Literal["eval"]
+    collection: Word = "default"
+
+    guarded = None
+
+    def words(self) -> list[str]:
+        return ["eval", "retrieval", f"--collection={self.collection}"]
+
+
+class CalibrateJob(JobBody):
+    """Learn from a collection how probable a match is in its space."""
+
+    kind: Literal["calibrate"]
+    collection: Word = "default"
+    seed: int = Field(0, ge=0, lt=2**32)
+
+    guarded = "decides what every collection of a space is told"
+
+    def words(self) -> list[str]:
+        return ["calibrate", f"--collection={self.collection}", f"--seed={self.seed}"]
+
+
+KINDS: dict[str, type[JobBody]] = {
+    "ingest": IngestJob,
+    "train": TrainJob,
+    "migrate": MigrateJob,
+    "export": ExportJob,
+    "eval": EvalJob,
+    "calibrate": CalibrateJob,
+}

@@ -1,0 +1,324 @@
+"""What is remembered of jobs, in `service.db`: their states, and what happened to them.
+
+It starts nothing and knows no kind of job. A job goes
+
+    queued ─▶ running ─▶ done | failed | interrupted        cancelled (at once, when queued)
+                   └▶ cancelling ─▶ cancelled
+
+and from failed, interrupted and cancelled back to queued, when it is resumed. Everything is
+bounded: events a job, characters a line, finished jobs.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from embed.errors import Conflict, NotFound, Overloaded
+from index.database import Database, migrations
+
+MAX_WAITING = 100
+KEPT_JOBS = 500  # finished ones
+KEPT_EVENTS = 500  # of one kind, of one job
+KEPT_FAILURES = 100
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def at_work(self) -> bool:
+        return self in {JobState.RUNNING, JobState.CANCELLING}
+
+    @property
+    def over(self) -> bool:
+        return not self.at_work and self is not JobState.QUEUED
+
+    @property
+    def can_resume(self) -> bool:
+        return self in {JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it stands.
+
+    words: the command line that does it; resume: what is added to it when it goes on. folder: where
+    it runs. attempts: how often it was started. pid: of the process that watches over it.
+    progress: what the command last told of itself. result: the document that it printed, without
+    its `failures`, of which the first are here. error: `{"code", "message"}`, why it did not end
+    well.
+    """
+
+    id: str
+    kind: str
+    body: Mapping[str, Any]
+    words: Sequence[str]
+    resume: Sequence[str]
+    folder: str
+    state: JobState
+    attempts: int
+    pid: int | None
+    created: str
+    started: str | None
+    ended: str | None
+    progress: Mapping[str, Any] | None
+    result: Mapping[str, Any] | None
+    failures: Sequence[Mapping[str, Any]]
+    error: Mapping[str, str] | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "request": self.body,
+            "state": self.state.value,
+            "attempts": self.attempts,
+            "pid": self.pid,
+            "created": self.created,
+            "started": self.started,
+            "ended": self.ended,
+            "progress": self.progress,
+            "result": self.result,
+            "failures": list(self.failures),
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to a job. seq counts from 1; kind is state, progress or log."""
+
+    seq: int
+    kind: str
+    data: Mapping[str, Any]
+
+
+_COLUMNS = (
+    "id, kind, body, words, resume, folder, state, attempts, pid, created, started, ended,"
+    " progress, result, failures, error"
+)
+_JSON = ("body", "words", "resume", "progress", "result", "failures", "error")
+
+
+class JobStore:
+    """The jobs of the library at `home`. Safe from several threads and processes."""
+
+    def __init__(self, home: Path) -> None:
+        self._database = Database(home / "service.db", scripts=migrations("api"))
+
+    def close(self) -> None:
+        self._database.close()
+
+    def add(
+        self, kind: str, body: Mapping[str, Any], words: Sequence[str], resume: Sequence[str]
+    ) -> Job:
+        """A new job, last in the queue. Raises Overloaded when too many wait."""
+        job_id = uuid4().hex
+        with self.writing() as writing:
+            writing.check_room()
+            writing.sql(
+                "INSERT INTO jobs (id, kind, body, words, resume, folder, state, created)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(job_id, kind, *map(json.dumps, (body, words, resume))),
+                    *(str(Path.cwd()), JobState.QUEUED, _now()),
+                ),
+            )
+            writing.tell(job_id, [("state", {"state": JobState.QUEUED.value})])
+        return self.get(job_id)
+
+    def forget_oldest(self) -> list[str]:
+        """Forgets finished jobs beyond those that are kept. Returns their ids."""
+        with self.writing() as writing:
+            return writing.forget_oldest()
+
+    def get(self, job_id: str) -> Job:
+        """Raises NotFound."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                f"SELECT {_COLUMNS} FROM jobs WHERE id = ?",  # noqa: S608 - our own columns
+                (job_id,),
+            ).fetchone()
+        if row is None:
+            raise NotFound(
+                f"there is no job {job_id!r}; crossbind jobs, or GET /v1/jobs, lists them",
+                param="id",
+            )
+        return _job(row)
+
+    def jobs(self, *, limit: int = 100, state: JobState | None = None) -> list[Job]:
+        """The latest first."""
+        with self._database.reading() as connection:
+            found = connection.execute(
+                f"SELECT {_COLUMNS} FROM jobs WHERE ? IN (state, '')"  # noqa: S608 - our own columns
+                " ORDER BY number DESC LIMIT ?",
+                (state or "", limit),
+            ).fetchall()
+        return [_job(row) for row in found]
+
+    def unfinished(self) -> bool:
+        """Whether any job is queued or at work."""
+        return any(not state.over for state in self._counts())
+
+    def events(self, job_id: str, *, after: int = 0, kind: str | None = None) -> list[Event]:
+        """What happened after event `after`, in order, as far as it is kept. Raises NotFound."""
+        self.get(job_id)
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT seq, kind, data FROM events WHERE job = ? AND seq > ? AND ? IN (kind, '')"
+                " ORDER BY seq",
+                (job_id, after, kind or ""),
+            ).fetchall()
+        return [Event(seq, kind, json.loads(data)) for seq, kind, data in found]
+
+    @contextmanager
+    def writing(self) -> Iterator[JobWriting]:
+        """One transaction; of all processes only one is in it at a time."""
+        with self._database.writing() as connection:
+            yield JobWriting(connection)
+
+    def _counts(self) -> dict[JobState, int]:
+        with self._database.reading() as connection:
+            found = connection.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall()
+        return {JobState(state): count for state, count in found}
+
+
+class JobWriting:
+    """The writes of one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.sql = connection.execute
+
+    def in_state(self, *states: JobState) -> list[Job]:
+        """The oldest first."""
+        marks = ", ".join("?" * len(states))
+        found = self.sql(
+            f"SELECT {_COLUMNS} FROM jobs WHERE state IN ({marks}) ORDER BY number",  # noqa: S608 - our own columns
+            states,
+        )
+        return [_job(row) for row in found.fetchall()]
+
+    def state(self, job_id: str) -> JobState:
+        """Raises NotFound when it was forgotten."""
+        row = self.sql("SELECT state FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        if row is None:
+            raise NotFound(f"there is no job {job_id!r}", param="id")
+        return JobState(row[0])
+
+    def queue(self, job_id: str) -> None:
+        """Again, and last."""
+        self.sql(
+            "UPDATE jobs SET number = (SELECT max(number) + 1 FROM jobs), ended = NULL,"
+            " result = NULL, failures = '[]', error = NULL WHERE id = ?",
+            (job_id,),
+        )
+        self.move(job_id, JobState.QUEUED)
+
+    def begin(self, job_id: str) -> None:
+        self.sql(
+            "UPDATE jobs SET attempts = attempts + 1, started = ?, progress = NULL WHERE id = ?",
+            (_now(), job_id),
+        )
+        self.move(job_id, JobState.RUNNING)
+
+    def watched_by(self, job_id: str, pid: int) -> None:
+        self.sql("UPDATE jobs SET pid = ? WHERE id = ?", (pid, job_id))
+
+    def move(self, job_id: str, state: JobState, error: Mapping[str, str] | None = None) -> None:
+        """To another state, and tells so."""
+        self.sql("UPDATE jobs SET state = ? WHERE id = ?", (state, job_id))
+        self.tell(job_id, [("state", {"state": state.value, "error": error})])
+
+    def end(
+        self,
+        job_id: str,
+        state: JobState,
+        *,
+        error: Mapping[str, str] | None = None,
+        result: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Its last state, for now. Long lists of failures are cut."""
+        left = dict(result or {})
+        failures = left.pop("failures", [])[:KEPT_FAILURES]
+        self.sql(
+            "UPDATE jobs SET pid = NULL, ended = ?, error = ?, result = ?, failures = ?"
+            " WHERE id = ?",
+            (
+                _now(),
+                error and json.dumps(error),
+                None if result is None else json.dumps(left),
+                json.dumps(failures),
+                job_id,
+            ),
+        )
+        self.move(job_id, state, error)
+
+    def tell(self, job_id: str, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Notes what happened; the latest progress is also the job's own."""
+        row = self.sql("SELECT max(seq) FROM events WHERE job = ?", (job_id,)).fetchone()
+        for seq, (kind, data) in enumerate(events, start=(row[0] or 0) + 1):
+            self.sql(
+                "INSERT INTO events (job, seq, kind, data) VALUES (?, ?, ?, ?)",
+                (job_id, seq, kind, json.dumps(data)),
+            )
+        for kind, data in reversed(events):
+            if kind == "progress":
+                self.sql("UPDATE jobs SET progress = ? WHERE id = ?", (json.dumps(data), job_id))
+                break
+        for kind in {kind for kind, _ in events}:
+            self.sql(
+                "DELETE FROM events WHERE job = ?1 AND kind = ?2 AND seq <= (SELECT seq FROM events"
+                " WHERE job = ?1 AND kind = ?2 ORDER BY seq DESC LIMIT 1 OFFSET ?3)",
+                (job_id, kind, KEPT_EVENTS),
+            )
+
+    def check_room(self) -> None:
+        """Raises Overloaded when too many wait."""
+        waiting = len(self.in_state(JobState.QUEUED))
+        if waiting >= MAX_WAITING:
+            raise Overloaded(f"{waiting} jobs wait already, and that is the limit; try again later")
+
+    def forget_oldest(self) -> list[str]:
+        """Finished jobs beyond those that are kept. Returns their ids."""
+        over = [state for state in JobState if state.over]
+        marks = ", ".join("?" * len(over))
+        forgotten = self.sql(
+            f"DELETE FROM jobs WHERE state IN ({marks}) AND number <= (SELECT number FROM jobs"  # noqa: S608 - marks only
+            f" WHERE state IN ({marks}) ORDER BY number DESC LIMIT 1 OFFSET ?)"
+            " RETURNING id",
+            (*over, *over, KEPT_JOBS),
+        )
+        return [job_id for (job_id,) in forgotten.fetchall()]
+
+
+def refuse(job: Job, what: str, way_out: str) -> Conflict:
+    """What to raise when a job is in no state for `what`."""
+    return Conflict(f"job {job.id} is {job.state} and cannot be {what}: {way_out}", param="id")
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    fields = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    for name in _JSON:
+        fields[name] = None if fields[name] is None else json.loads(fields[name])
+    return Job(**{**fields, "state": JobState(fields["state"])})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

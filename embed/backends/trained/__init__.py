@@ -1,0 +1,1 @@
+"""Spaces that `embed.training` made: `trained:FOLDER`."""

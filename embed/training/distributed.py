@@ -1,0 +1,164 @@
+"""Vectors of all processes of a run, with gradients that find their way home.
+
+Each process computes the part of a loss that its own rows ask for, times the number of processes,
+so that the mean over processes (what DDP makes of gradients) is the loss of all rows. A row is
+also a negative elsewhere: the exchange carries those gradients back and adds them up. Leaving them
+out makes a biased gradient (open_clip issues 616 and 894).
+
+Processes may hold different numbers of rows, 0 too; all of them must call these functions in the
+same order. Without a process group there is one process and nothing is exchanged.
+It knows no loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import Parameter
+from torch.nn.functional import pad
+
+Counts = tuple[int, ...]
+"""How many rows each process holds."""
+
+
+def world() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if _together() else 1
+
+
+def rank() -> int:
+    """Which of them this is."""
+    return dist.get_rank() if _together() else 0
+
+
+def counts_of(lengths: Sequence[int], device: torch.device) -> list[Counts]:
+    """For each of several sets of rows, all at once, how many rows each process holds."""
+    if not _together():
+        return [(length,) for length in lengths]
+    own = torch.tensor(lengths, device=device)
+    everyone = [torch.empty_like(own) for _ in range(world())]
+    dist.all_gather(everyone, own)
+    return [tuple(column) for column in torch.stack(everyone, 1).tolist()]
+
+
+def gather(rows: Tensor, counts: Counts) -> Tensor:
+    """`(Σ counts, …)`: the rows of all processes, by rank. Gradients return to their owner."""
+    if not _together():
+        return rows
+    blocks = _gathered(_padded(rows, max(counts)))
+    return torch.cat([block[:count] for block, count in zip(blocks, counts, strict=True)])
+
+
+def ring(blocks: Sequence[Tensor], counts: Counts) -> Iterator[tuple[Tensor, ...]]:
+    """These rows, then those of each other process, handed on around a ring (SigLIP, section 3.3).
+
+    blocks: several tensors with the same rows. Only one process's rows are received at a time.
+    """
+    held = tuple(_padded(block, max(counts)) for block in blocks)
+    for step in range(world()):
+        if step:
+            held = tuple(_handed_on(block) for block in held)
+        count = counts[(rank() - step) % world()]
+        yield tuple(block[:count] for block in held)
+
+
+def total(value: Tensor) -> Tensor:
+    """The sum of a tensor over processes, without a gradient."""
+    result = value.detach().clone()
+    if _together():
+        dist.all_reduce(result)
+    return result
+
+
+def average_gradients(parameters: Iterable[Parameter]) -> None:
+    """The mean of each parameter's gradient over processes; none counts as 0.
+
+    What DDP does, for training steps that DDP cannot follow: networks that run several times a
+    step (a limb per modality, GradCache), and processes whose records lack a modality.
+    """
+    if not _together():
+        return
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    works = []
+    for parameter in trained:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        parameter.grad /= world()
+        works.append(dist.all_reduce(parameter.grad, async_op=True))
+    for work in works:
+        work.wait()
+
+
+def _together() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _padded(rows: Tensor, length: int) -> Tensor:
+    """With zero rows up to `length`: what is exchanged has one shape everywhere."""
+    return pad(rows, (0, 0) * (rows.ndim - 1) + (0, length - len(rows)))
+
+
+def _gathered(rows: Tensor) -> tuple[Tensor, ...]:
+    if not rows.is_floating_point():
+        return _of_everyone(rows)
+    blocks: tuple[Tensor, ...] = _Gather.apply(_tracked(rows))
+    return blocks
+
+
+def _handed_on(rows: Tensor) -> Tensor:
+    if not rows.is_floating_point():
+        return _shifted(rows, 1)
+    block: Tensor = _HandOn.apply(_tracked(rows))
+    return block
+
+
+def _tracked(rows: Tensor) -> Tensor:
+    """Rows that ask for a gradient, wanted or not: backward exchanges need every process."""
+    return rows if rows.requires_grad else rows.detach().requires_grad_()
+
+
+class _Gather(Function):
+    @staticmethod
+    def forward(_ctx: Any, rows: Tensor) -> tuple[Tensor, ...]:
+        return _of_everyone(rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(_ctx: Any, *by_blocks: Tensor) -> Tensor:
+        # reduce-scatter would carry less, and not every backend has it
+        gradient = torch.stack(by_blocks)
+        dist.all_reduce(gradient)
+        return gradient[rank()]
+
+
+class _HandOn(Function):
+    @staticmethod
+    def forward(_ctx: Any, rows: Tensor) -> Tensor:
+        return _shifted(rows, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(_ctx: Any, by_rows: Tensor) -> Tensor:
+        return _shifted(by_rows, -1)
+
+
+def _of_everyone(rows: Tensor) -> tuple[Tensor, ...]:
+    blocks = [torch.empty_like(rows) for _ in range(world())]
+    dist.all_gather(blocks, rows.contiguous())
+    return tuple(blocks)
+
+
+def _shifted(rows: Tensor, by: int) -> Tensor:
+    """What the process `by` places before this one holds; this one's goes as far ahead."""
+    rows, received = rows.contiguous(), torch.empty_like(rows)
+    ahead, behind = (rank() + by) % world(), (rank() - by) % world()
+    exchange = [dist.P2POp(dist.isend, rows, ahead), dist.P2POp(dist.irecv, received, behind)]
+    for work in dist.batch_isend_irecv(exchange):
+        work.wait()
+    return received

@@ -1,0 +1,1 @@
+"""A small generated world: paired pictures, films, sounds and captions whose truth is known."""
