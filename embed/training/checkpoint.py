@@ -13,10 +13,8 @@ It knows no network, no data, and executes nothing that it reads.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ from torch import Tensor, nn
 from embed.errors import Conflict
 from embed.training.files import writing
 from embed.training.optimiser import Average, Optimiser
+from embed.weights.store import sha256_of, sync
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ class Checkpoints:
             self._seal(work, step)
             shutil.rmtree(final, ignore_errors=True)
             work.rename(final)
-            _sync(self.folder)
+            sync(self.folder)
         for old in found(self.folder)[self._keep :]:
             shutil.rmtree(old, ignore_errors=True)
         return final
@@ -146,14 +145,14 @@ class Checkpoints:
         return None
 
     def _seal(self, work: Path, step: int) -> None:
-        files = {path.name: _sha256(path) for path in sorted(work.iterdir())}
+        files = {path.name: sha256_of(path) for path in sorted(work.iterdir())}
         for name in files:
-            _sync(work / name)
+            sync(work / name)
         manifest = {"format": FORMAT, "step": step, "files": files, "config": self._config}
         path = work / MANIFEST
         path.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        _sync(path)
-        _sync(work)
+        sync(path)
+        sync(work)
 
     def _refuse_other(self, config: Mapping[str, Any]) -> None:
         before, now = dict(_flat(config)), dict(_flat(self._config))
@@ -173,7 +172,7 @@ def _check(folder: Path, manifest: Mapping[str, Any]) -> None:
     if manifest["format"] != FORMAT:
         raise ValueError(f"its format is {manifest['format']!r}; this version reads {FORMAT}")
     for name, digest in manifest["files"].items():
-        if _sha256(folder / name) != digest:
+        if sha256_of(folder / name) != digest:
             raise ValueError(f"{name} is not as it was written")
 
 
@@ -183,16 +182,3 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -93,7 +93,7 @@ def locate(name: str) -> Path:
 def find(name: str) -> Path:
     """As `locate`, its SHA-256 checked too. Raises MissingWeights."""
     path, want = locate(name), entry(name)
-    digest = _sha256(path)
+    digest = sha256_of(path)
     if digest != want.sha256:
         raise MissingWeights(
             f"{path} has SHA-256 {digest} where {want.sha256} is expected, so these are not the "
@@ -142,37 +142,39 @@ def _rebuild(folder: Path, build: Callable[[Path], None]) -> None:
             log.warning("%s is damaged and was built again", folder)
             folder.rename(work / "damaged")
         fresh.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _seal(folder: Path) -> None:
     """Writes the digests of all files of `folder` into its manifest, everything flushed to disk."""
-    digests = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    digests = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
     for name in digests:
-        _sync(folder / name)
+        sync(folder / name)
     sealed = folder / MANIFEST
     sealed.write_text(json.dumps(digests, indent=1), encoding="utf-8")
-    _sync(sealed)
-    _sync(folder)
+    sync(sealed)
+    sync(folder)
 
 
 def _is_whole(folder: Path) -> bool:
     """Whether `folder` has its manifest and every file has the digest written there."""
     try:
         digests = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return all(_sha256(folder / name) == digest for name, digest in digests.items())
+        return all(sha256_of(folder / name) == digest for name, digest in digests.items())
     except (OSError, ValueError, AttributeError):
         return False
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Brings a file, or a folder's list of names, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

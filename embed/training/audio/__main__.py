@@ -15,6 +15,7 @@ import torch
 
 from embed.backends.builtin.space import EAR, Builtin
 from embed.registry import LoadOptions
+from embed.training import shipped
 from embed.training.audio import export, recipe, sources, vocabulary
 
 
@@ -32,8 +33,8 @@ def main() -> None:
     # What ships: all folds, of what its licence allows.
     free = recorded.where(recorded.free)
     tower = recipe.made(recipe.listener(rendered), free, rendered, words)
-    export.write(tower, export.path_of(EAR))
-    print(f"{export.register(EAR)}: {export.path_of(EAR)}")
+    export.write(tower, shipped.path_of(EAR))
+    print(f"{shipped.register(EAR)}: {shipped.path_of(EAR)}")
 
 
 if __name__ == "__main__":

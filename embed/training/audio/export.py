@@ -1,4 +1,4 @@
-"""Writes the audio tower as one ONNX file, and its size and digest in the manifest of weights.
+"""Writes the audio tower as one ONNX file.
 
 The graph takes decibels and holds the prototypes too, so that what serves needs no torch and no
 second file. It knows no data.
@@ -7,8 +7,6 @@ second file. It knows no data.
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +17,9 @@ import torch
 from embed.backends.builtin.audio import RECIPE
 from embed.errors import BackendFailed
 from embed.training.audio.memory import Tower
-from embed.weights import store
 
 TOLERANCE = 5e-3  # of any output against the network in torch: what half precision costs
 SMALL = 256  # numbers that stay in single precision: norms, biases
-WEIGHTS = Path(store.__file__).parent
 
 
 def write(tower: Tower, path: Path) -> None:
@@ -62,18 +58,3 @@ def _stored_in_half(model: onnx.ModelProto) -> onnx.ModelProto:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return model
-
-
-def path_of(name: str) -> Path:
-    """Where the weights called `name` lie in this repository."""
-    return WEIGHTS / Path(store.entry(name).path).relative_to("weights")
-
-
-def register(name: str) -> str:
-    """Brings the manifest's size and digest of `name` up to date with its file; the digest."""
-    manifest, path = WEIGHTS / store.MANIFEST, path_of(name)
-    entries = json.loads(manifest.read_text(encoding="utf-8"))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    entries[name].update(size=path.stat().st_size, sha256=digest)
-    manifest.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
-    return digest

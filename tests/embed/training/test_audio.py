@@ -15,6 +15,7 @@ from torch import Tensor
 
 from embed.backends.builtin.space import EAR
 from embed.errors import MissingDependency, NotFound
+from embed.training import shipped
 from embed.training.audio import (
     esc,
     export,
@@ -192,9 +193,9 @@ def test_the_graph_says_what_the_tower_says(
             np.testing.assert_allclose(found, wanted.numpy(), atol=export.TOLERANCE)
     entry = replace(store.entry(EAR), path="weights/heads/ear.onnx")
     (tmp_path / store.MANIFEST).write_text(json.dumps({"ear": asdict(entry)}))
-    monkeypatch.setattr(export, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(shipped, "WEIGHTS", tmp_path)
     monkeypatch.setattr(store, "entry", lambda _: entry)
-    digest = export.register("ear")
+    digest = shipped.register("ear")
     written = json.loads((tmp_path / store.MANIFEST).read_text())["ear"]
     assert (written["size"], written["sha256"]) == (path.stat().st_size, digest)
 
