@@ -26,7 +26,9 @@ from embed.training import run
 from embed.training.config import Config, read
 from embed.training.data.files import Files, Piece
 from embed.training.journal import Told
+from embed.training.limbs import image_side
 from embed.training.options import fill, refuse_unknown
+from embed.training.parts import part_specs
 from embed.training.ticker import ticker
 from embed.training.types import Record
 from embed.types import Floats, Item, Modality, normalise
@@ -177,6 +179,7 @@ def train(
     if config.data.get("kind") == KIND:
         target = open_collection(_name(config))
         keys = {key: value for key, value in config.data.items() if key not in {"kind", "name"}}
+        keys = {"image_side": image_side(part_specs(config.model), options), **keys}
         source = fill(CollectionSource, {**keys, "collection": target, "blobs": blobs}, "data")
         miner = Neighbours(target)
     summary = run.train(config, tell, options=options, resume=resume, source=source, miner=miner)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -145,6 +145,23 @@ def limb_of(
         return Fresh(shape, recipe, words, dim, crops)
     except (TypeError, ValueError, OverflowError) as error:
         raise BadInput(f"[model.{modality}] makes no network: {error}") from error
+
+
+def image_side(specs: Mapping[Modality, PartSpec], options: LoadOptions) -> int:
+    """What a picture's shorter side is never shrunk below by the space that these parts lead to.
+
+    Training must read pictures as that space will: raises what loading a base raises.
+    """
+    return max((_side(spec, options) for spec in specs.values()), default=1)
+
+
+def _side(spec: PartSpec, options: LoadOptions) -> int:
+    match spec:
+        case ConvnetSpec() | FramesSpec():
+            return spec.side
+        case TunedSpec() | LockedSpec():
+            return registry.load(spec.base, options).image_side
+    return 1
 
 
 def opened(

@@ -106,7 +106,7 @@ def train(
     torch.set_num_threads(max(1, options.threads // distributed.world()))
     device = _device()
 
-    learnt, held_out = supply.parted(config, source)
+    learnt, held_out = supply.parted(config, source, options)
     folder = run.out / "checkpoints"
     if found(folder) and not resume:
         raise Conflict(f"a run is in {run.out} already: resume it, or choose another [run] out")

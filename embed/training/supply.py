@@ -13,10 +13,13 @@ import numpy as np
 import torch
 
 from embed.errors import BadInput
+from embed.registry import LoadOptions
 from embed.training import distributed, examples, feed, loop
 from embed.training.config import Config, RunOptions
 from embed.training.data.source import Part, Source, open_source
 from embed.training.gradcache import Encode
+from embed.training.limbs import image_side
+from embed.training.parts import part_specs
 from embed.training.probe import Standing, standing
 from embed.training.student import Limbs
 from embed.training.types import Miner
@@ -28,11 +31,15 @@ MOST_HELD_OUT = 5  # at most one record in so many
 CAPTIONS = 4_096  # records whose words a tokenizer is made of
 
 
-def parted(config: Config, source: Source | None) -> tuple[Source, Source]:
+def parted(config: Config, source: Source | None, options: LoadOptions) -> tuple[Source, Source]:
     """What is learnt from, and what R@1 is measured on: of another split, or set aside by seed."""
-    whole = open_source(config.data) if source is None else source
+    if source is None:
+        seen = {"image_side": image_side(part_specs(config.model), options)}
+        whole = open_source(config.data, seen)
+    else:
+        whole = source
     if source is None and config.data.get("split") == "train" and config.run.held_out:
-        others = open_source({**config.data, "split": "validation"})
+        others = open_source({**config.data, "split": "validation"}, seen)
         return whole, _some(others, min(config.run.held_out, len(others)), config.run.seed)[0]
     count = min(config.run.held_out, len(whole) // MOST_HELD_OUT)
     held_out, learnt = _some(whole, count, config.run.seed)

@@ -39,7 +39,7 @@ class Files:
     """What every source of files may be told.
 
     modalities: what is read, where a file holds more. image_side: pixels that a picture's shorter
-    side is never shrunk below.
+    side is never shrunk below; a run reads them as the space it leads to will.
     """
 
     modalities: tuple[Modality, ...] = READ

@@ -123,9 +123,10 @@ class Part:
         return self.source[int(self.rows[i])]
 
 
-def open_source(table: Mapping[str, object]) -> Source:
+def open_source(table: Mapping[str, object], defaults: Mapping[str, object] = {}) -> Source:
     """The source that the table [data] describes: its kind, the keys of that kind, and of `Split`.
 
+    defaults: of the keys that this kind has, where the table has none.
     Raises BadInput, and what opening a source of that kind raises.
     """
     kind = table.get("kind")
@@ -136,5 +137,6 @@ def open_source(table: Mapping[str, object]) -> Source:
     own = [field.name for field in fields(source) if field.init]
     refuse_unknown(table, ["kind", *own, *sorted(split)], "data")
     part = fill(Split, {key: table[key] for key in table if key in split}, "data")
-    rest = {key: table[key] for key in table if key != "kind" and key not in split}
+    rest = {key: defaults[key] for key in defaults if key in own}
+    rest |= {key: table[key] for key in table if key != "kind" and key not in split}
     return part.of(fill(source, rest, "data"))

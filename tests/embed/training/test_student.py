@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
+from PIL import Image
 from torch import nn
 
 from embed import registry
@@ -22,9 +23,11 @@ from embed.backends.torch_core import Core
 from embed.backends.tower import Tower
 from embed.errors import BadInput, TooLarge, UnsupportedModality
 from embed.registry import Capabilities, Family, LoadOptions
+from embed.training.data.source import open_source
+from embed.training.limbs import image_side
 from embed.training.parts import part_spec, part_specs
 from embed.training.ready import Preparer
-from embed.training.student import Limbs
+from embed.training.student import Limbs, save
 from embed.training.types import Student
 from embed.training.vocabulary import vocabulary
 from embed.types import Media, Modality, Pixels, Space
@@ -367,3 +370,29 @@ def test_of_a_locked_tower_the_vectors_are_read(toys: None) -> None:
     }
     copied = pickle.loads(pickle.dumps(learns.preparer))
     np.testing.assert_array_equal(copied.prepare(medium, seed=None), row)
+
+
+@pytest.mark.parametrize(
+    "tables", [{"text": WORDS}, {"text": WORDS, "image": PICTURES}, {"video": FILMS}]
+)
+def test_training_reads_pictures_as_the_space_will(tmp_path: Path, tables: Any) -> None:
+    learns = student(tables)
+    save(learns, tmp_path / "space", name="x", licence="none", made={})
+    options = LoadOptions(cache=tmp_path / "cache", threads=1)
+    served = registry.load(f"trained:{tmp_path / 'space'}", options)
+    assert image_side(part_specs(tables), options) == served.image_side
+
+
+def test_a_tower_says_how_large_it_reads(toys: None) -> None:
+    tables = {"image": {"base": "toy:x", "lock": True}, "video": {**FILMS, "side": 4}}
+    assert image_side(part_specs(tables), OPTIONS) == 8
+
+
+def test_a_source_is_told_how_large_unless_it_says(tmp_path: Path) -> None:
+    Image.new("RGB", (640, 640)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_text("black")
+    table = {"kind": "folder", "path": str(tmp_path)}
+    for asked, side in (({}, 32), ({"image_side": 300}, 300)):
+        (record,) = open_source({**table, **asked}, {"image_side": 32})
+        assert min(record.media[Modality.IMAGE][0].data.shape[:2]) >= side
+        assert min(record.media[Modality.IMAGE][0].data.shape[:2]) < 2 * side + 32
