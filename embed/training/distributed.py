@@ -23,6 +23,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import Parameter
 from torch.nn.functional import pad
 
+BUCKET = 1 << 22  # numbers of gradients that are exchanged at once: 16 MiB in fp32
+
 Counts = tuple[int, ...]
 """How many rows each process holds."""
 
@@ -84,15 +86,34 @@ def average_gradients(parameters: Iterable[Parameter]) -> None:
     """
     if not _together():
         return
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    works = []
-    for parameter in trained:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        parameter.grad /= world()
-        works.append(dist.all_reduce(parameter.grad, async_op=True))
-    for work in works:
-        work.wait()
+    gradients = []
+    for parameter in parameters:
+        if parameter.requires_grad:
+            parameter.grad = (
+                torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            )
+            gradients.append(parameter.grad)
+    for bucket in _buckets(gradients):
+        # one exchange for many: hundreds of small ones would each wait for the network
+        flat = torch.cat([gradient.reshape(-1) for gradient in bucket]).div_(world())
+        dist.all_reduce(flat)
+        for gradient, mean in zip(
+            bucket, torch.split(flat, [g.numel() for g in bucket]), strict=True
+        ):
+            gradient.copy_(mean.view_as(gradient))
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """In their order, some `BUCKET` numbers each, of one kind and on one device."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        alike = not bucket or (tensor.dtype, tensor.device) == (bucket[0].dtype, bucket[0].device)
+        if bucket and (not alike or sum(one.numel() for one in bucket) + tensor.numel() > BUCKET):
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket
 
 
 def _together() -> bool:

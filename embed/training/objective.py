@@ -96,8 +96,15 @@ class ObjectiveConfig:
     ) -> dict[str, tuple[float, nn.Module]]:
         """What the table asks for beside the pairs. A teacher embeds the source first.
 
-        Raises BadInput where student and teacher do not fit, and what loading the teacher raises.
+        Raises BadInput where student and teacher do not fit, or a prefix is no prefix, and what
+        loading the teacher raises.
         """
+        if longer := [length for length in self.matryoshka if length >= student.dim]:
+            raise BadInput(
+                f"[objective] matryoshka names {longer[0]}, and a vector has {student.dim} "
+                "numbers: a prefix is shorter",
+                param="matryoshka",
+            )
         terms: dict[str, tuple[float, nn.Module]] = {}
         if self.caption:
             terms["caption"] = (self.caption, Captioner.beside(student))

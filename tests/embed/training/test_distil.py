@@ -154,3 +154,13 @@ def test_a_table_names_a_teacher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     sounds = ObjectiveConfig.of({"teacher": "letters", "distil": 1.0, "pairs": [["audio", "text"]]})
     with pytest.raises(BadInput, match="both sides of a pair"):
         sounds.terms(Pupil(6), Album(), options)
+
+
+def test_a_prefix_is_shorter_than_the_vector() -> None:
+    asked, options = (
+        ObjectiveConfig.of({"matryoshka": [4, 16]}),
+        LoadOptions(cache=Path("unused"), threads=1),
+    )
+    assert asked.terms(Pupil(17), Album(), options) == {}
+    with pytest.raises(BadInput, match="names 16, and a vector has 16 numbers"):
+        asked.terms(Pupil(16), Album(), options)

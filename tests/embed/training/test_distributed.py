@@ -116,6 +116,7 @@ def step(case: str, records: range) -> dict[str, Tensor]:
         loss = objective(vectors, batch)
         loss.total.backward()
     named = dict(student.named_parameters()) | dict(objective.named_parameters())
+    distributed.BUCKET = 100  # several, of a few gradients each
     distributed.average_gradients(named.values())
     made = {name: p.grad for name, p in named.items() if p.grad is not None}
     for name, value in {"total": loss.total, **loss.parts}.items():
