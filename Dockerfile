@@ -26,7 +26,7 @@ COPY rag rag
 COPY api api
 # The version is that of the source beside it.
 # hadolint ignore=DL3013
-RUN pip install --no-cache-dir '.[cpu]'
+RUN pip install --no-cache-dir '.[cpu,qdrant]'
 
 USER 10001
 WORKDIR /home/crossbind

@@ -16,7 +16,7 @@ demo: $(VENV)/.installed-demo  ## Index a sample library of real photos and sear
 	$(BIN)/crossbind --home .crossbind demo
 
 test: $(VENV)/.installed-dev  ## Run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.installed-dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

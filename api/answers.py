@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from api.job_store import JobState
+from api.job_types import JobState
 from embed.types import Modality
 
 
@@ -84,6 +84,11 @@ class CollectionList(Answer):
     collections: list[CollectionAnswer]
 
 
+class AliasList(Answer):
+    collection: str
+    aliases: list[str]
+
+
 class FailureAnswer(Answer):
     uri: str
     code: str
@@ -125,6 +130,12 @@ class UploadAnswer(Answer):
     results: list[UploadResult]
 
 
+class MomentAnswer(Answer):
+    fragment: int
+    span: dict[str, Any] | None
+    score: float
+
+
 class HitAnswer(Answer):
     id: str
     record: str
@@ -140,7 +151,11 @@ class HitAnswer(Answer):
     text: str | None
     span: dict[str, Any] | None
     metadata: dict[str, Any]
+    found_by: list[Literal["vector", "words"]]
+    group_size: int | None = None
+    moments: list[MomentAnswer] | None = None
     vector: list[float] | None = None
+    contributions: list[float] | None = None
 
 
 class SearchFacts(Answer):
@@ -191,7 +206,13 @@ class JobAnswer(Answer):
     progress: dict[str, Any] | None
     result: dict[str, Any] | None
     failures: list[FailureAnswer]
+    failed: int
     error: dict[str, str] | None
+
+
+class FailurePage(Answer):
+    failures: list[FailureAnswer]
+    next_cursor: str | None
 
 
 class JobDetail(JobAnswer):

@@ -22,8 +22,10 @@ from starlette.responses import FileResponse, JSONResponse
 from api.answers import ErrorAnswer
 from api.guard import Doorkeeper, Envelope, error_response
 from api.job_kinds import KINDS
-from api.routes import collections, embeddings, health, items, jobs, models, search
-from api.schemas import CollectionBody, EmbeddingsBody, ItemPatch, ItemsBody, SearchBody
+from api.routes import care, collections, embeddings, exploring, health, items, jobs, models, search
+from api.schemas import CollectionBody, EmbeddingsBody, ItemPatch, ItemsBody
+from api.schemas_explore import EXPLORING
+from api.schemas_search import SearchBody
 from api.service import Service
 from api.version import crossbind_version
 from embed.errors import CrossbindError
@@ -36,7 +38,9 @@ PAGE = {
     **{f"/{name}.css": f"{name}.css" for name in ("app", "docs")},
     **{
         f"/{name}.js": f"{name}.js"
-        for name in ("app", "cards", "detail", "docs", "dom", "key", "media", "take")
+        for name in (
+            *("app", "cards", "detail", "docs", "dom", "key", "map", "media", "narrow", "take"),
+        )
     },
 }
 HEALTH = ("/health/live", "/health/ready")
@@ -45,6 +49,7 @@ DRAWING = 8
 
 _BODIES: tuple[type[BaseModel], ...] = (
     *(CollectionBody, EmbeddingsBody, ItemPatch, ItemsBody, SearchBody),
+    *EXPLORING,
     *KINDS.values(),
 )
 _PAGE_TYPES = {
@@ -76,7 +81,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.drawing = CapacityLimiter(DRAWING)
     app.state.stopping = Event()  # threading's: it is set from outside of the loop
-    for module in (health, models, collections, items, search, embeddings, jobs):
+    for module in (health, models, collections, items, search, exploring, embeddings, jobs, care):
         app.include_router(module.router)
     for path, name in PAGE.items():
         page = partial(_page, WEB / name)

@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from api import arguments_eval, arguments_jobs
-
-MAX_HITS = 1000  # api.requests.MAX_K, whose module --help need not wait for
+from api import arguments_care, arguments_eval, arguments_explore, arguments_jobs, arguments_search
+from api.arguments_values import positive, within
 
 EXIT_CODES = """\
 Exit codes: 0 ok, 1 some items failed, 2 usage, 3 not found, 4 bad input, 5 not available or not
@@ -25,14 +24,9 @@ EXAMPLES = {
         "crossbind ingest ~/Pictures",
         "crossbind ingest notes/ --collection notes --prune",
         "crossbind ingest ~/Pictures --collection clip --space open_clip:ViT-B-32/openai",
-    ),
-    "search": (
-        'crossbind search "a dog on a beach"',
-        "crossbind search --image photo.jpg",
-        'crossbind search "at night" --image street.jpg --without "cars" --modality image',
-        "crossbind search --image dog.jpg --audio bark.wav --weights 1,0.5 --modality video",
-        "crossbind search --image beach.jpg --image crowd.jpg --weights 1,-0.5",
-        "crossbind search --queries words.txt > answers.jsonl",
+        "crossbind ingest 'shards/{00000..00099}.tar' --collection web",
+        "crossbind ingest s3://bucket/tables/*.parquet --columns media=photo,text=words",
+        "crossbind ingest ~/Pictures --watch",
     ),
     "serve": ("crossbind serve", "CROSSBIND_API_KEY=secret crossbind serve --host 0.0.0.0"),
     "models": (
@@ -47,7 +41,10 @@ EXAMPLES = {
         "crossbind export builtin towers/small --precision int8 --check ~/Pictures",
     ),
     "demo": ("crossbind --home .crossbind demo",),
+    **arguments_search.EXAMPLES,
+    **arguments_explore.EXAMPLES,
     **arguments_jobs.EXAMPLES,
+    **arguments_care.EXAMPLES,
     **arguments_eval.EXAMPLES,
 }
 
@@ -80,26 +77,36 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_globals(parser, home=None, flag=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    _ingest(_command(commands, "ingest", "index files and folders; run it again to resume"))
-    _search(
+    _ingest(
+        _command(
+            commands, "ingest", "index files, folders, archives, tables; run it again to resume"
+        )
+    )
+    arguments_search.search(
         _command(commands, "search", "find items by words, pictures, sounds, films, or any mix")
     )
     _serve(_command(commands, "serve", "answer REST, and a page, on this machine"))
     _models(_command(commands, "models", "list the embedding spaces, or describe one"))
-    _collections(_command(commands, "collections", "list, show, delete or migrate collections"))
+    _collections(
+        _command(commands, "collections", "list and explore collections, and keep them in order")
+    )
     _export(_command(commands, "export", "write a space as ONNX files, which need no torch"))
     arguments_jobs.train(_command(commands, "train", "train a space of your own"))
     _eval(_command(commands, "eval", "measure how good a space is, on your own media"))
     arguments_eval.calibrate(
         _command(commands, "calibrate", "learn from a collection how probable a match is")
     )
-    _jobs(_command(commands, "jobs", "list, show, cancel or resume work in the background"))
+    _jobs(_command(commands, "jobs", "list, show, pause, cancel or resume work in the background"))
+    arguments_care.of_library(partial(_command, commands))
     _command(commands, "demo", "index a sample library of real photos and search it")
     return parser
 
 
-def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
-    examples = "\n".join(f"  {line}" for line in EXAMPLES.get(name, ()))
+def _command(
+    commands: Any, name: str, summary: str, under: str | None = None
+) -> argparse.ArgumentParser:
+    path = name if under is None else f"{under} {name}"
+    examples = "\n".join(f"  {line}" for line in EXAMPLES.get(path, ()))
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
@@ -136,7 +143,12 @@ def _add_collection(parser: argparse.ArgumentParser) -> None:
 
 
 def _ingest(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="file or folder")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="file, folder, pattern, .tar or .parquet; or s3://, gs://, … of any of these",
+    )
     _add_collection(parser)
     parser.add_argument(
         "--space",
@@ -144,76 +156,12 @@ def _ingest(parser: argparse.ArgumentParser) -> None:
         help="embedding space of a new collection (default: builtin); crossbind models has more",
     )
     parser.add_argument(
-        "--workers", type=_positive, metavar="N", help="files read at once (default: the cores)"
+        "--workers", type=positive, metavar="N", help="files read at once (default: the cores)"
     )
     parser.add_argument(
         "--prune", action="store_true", help="forget indexed files that are no longer there"
     )
-
-
-def _search(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", nargs="*", metavar="WORDS", help="what to look for, in words")
-    for kind, text in (
-        ("image", "a picture to look for; with words, both count"),
-        ("audio", "a sound to look for, where the space hears"),
-        ("video", "a film to look for, where the space watches"),
-    ):
-        parser.add_argument(
-            f"--{kind}", action=_Medium, dest="media", default=[], metavar="P", help=text
-        )
-    parser.add_argument(
-        "--weights",
-        type=_weights,
-        metavar="W,W",
-        help="how much each part counts: the words first, then the media in their order; "
-        "below 0 is minus (default: 1 each)",
-    )
-    parser.add_argument(
-        "--together",
-        action="store_true",
-        help="read the media as one, in a space that can, rather than add their vectors",
-    )
-    parser.add_argument(
-        "--without",
-        nargs="+",
-        action="append",
-        default=[],
-        metavar="WORDS",
-        help="words to stay away from",
-    )
-    parser.add_argument(
-        "--modality", metavar="M,M", help="only items of these kinds, for example image,text"
-    )
-    parser.add_argument(
-        "--min-probability",
-        type=_share,
-        metavar="P",
-        help="drop what is less probable than this, 0 to 1; needs crossbind calibrate",
-    )
-    parser.add_argument(
-        "-k", type=_hits, default=10, metavar="K", help="hits (default: %(default)s)"
-    )
-    _add_collection(parser)
-    parser.add_argument(
-        "--queries",
-        metavar="FILE",
-        help="one query per line (- for stdin): plain words, or a JSON search request; "
-        "answers with one JSON document per line, in order",
-    )
-
-
-class _Medium(argparse.Action):
-    """Collects `(kind, path)` over several flags, in the order that they were given."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,  # noqa: ARG002  the signature is argparse's
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        kind = str(option_string).removeprefix("--")
-        setattr(namespace, self.dest, [*getattr(namespace, self.dest), (kind, Path(values))])
+    arguments_jobs.sources(parser)
 
 
 def _serve(parser: argparse.ArgumentParser) -> None:
@@ -227,7 +175,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         "--port", type=_port, default=8080, help="port (default: %(default)s); 0 takes a free one"
     )
     parser.add_argument(
-        "--workers", type=_positive, default=1, metavar="N", help="processes; only 1 for now"
+        "--workers", type=positive, default=1, metavar="N", help="processes; only 1 for now"
     )
     parser.add_argument(
         "--space",
@@ -241,6 +189,12 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         action="store_true",
         help="let clients start jobs that name paths on this machine (or CROSSBIND_JOBS)",
+    )
+    parser.add_argument(
+        "--read-only",
+        action="store_true",
+        help="change nothing: the library may lie where nothing can be written (or "
+        "CROSSBIND_READ_ONLY)",
     )
 
 
@@ -265,7 +219,9 @@ def _collections(parser: argparse.ArgumentParser) -> None:
     delete.add_argument("name", metavar="NAME", help="of the collection")
     delete.add_argument("--yes", action="store_true", help="do not ask")
     migrate = "embed a collection anew in another space; until that is done it serves as it is"
-    arguments_jobs.migrate(_command(actions, "migrate", migrate))
+    arguments_jobs.migrate(_command(actions, "migrate", migrate, "collections"))
+    arguments_explore.explore(lambda name, summary: _command(actions, name, summary, "collections"))
+    arguments_care.of_collection(partial(_command, actions, under="collections"))
 
 
 def _jobs(parser: argparse.ArgumentParser) -> None:
@@ -297,40 +253,5 @@ def _export(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _hits(value: str) -> int:
-    return _within(value, 1, MAX_HITS)
-
-
-def _share(value: str) -> float:
-    try:
-        share = float(value)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a number between 0 and 1")
-    return share
-
-
-def _positive(value: str) -> int:
-    return _within(value, 1, 1_000_000)
-
-
 def _port(value: str) -> int:
-    return _within(value, 0, 65535)
-
-
-def _weights(value: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in value.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{value!r} is not a list of numbers with commas between, such as 1,0.5,-1"
-        ) from None
-
-
-def _within(value: str, low: int, high: int) -> int:
-    if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
-        raise argparse.ArgumentTypeError(
-            f"{value!r} is not a whole number between {low} and {high}"
-        )
-    return int(value)
+    return within(value, 0, 65535)

@@ -1,4 +1,4 @@
-"""The words of what takes long: `train`, `jobs`, and `collections migrate`."""
+"""The words of what takes long: `ingest` beyond folders, `train`, `jobs`, `collections migrate`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,42 @@ EXAMPLES = {
 Make = Callable[[str, str], argparse.ArgumentParser]
 
 
+def sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--columns",
+        metavar="ROLE=NAME,…",
+        help="which columns of a .parquet are media, text, key and title (default: told from their "
+        "names and types); all others are metadata",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="read and embed on a Ray cluster: the one at ADDRESS, or at hand, or made here",
+    )
+    where.add_argument(
+        "--watch",
+        nargs="?",
+        const=5.0,
+        type=_seconds,
+        metavar="SECONDS",
+        help="keep files and folders indexed until Ctrl-C, looking every SECONDS (5); what is gone "
+        "is forgotten",
+    )
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number of seconds, 0.1 to 86400")
+    return seconds
+
+
 def train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, metavar="CONFIG", help="TOML file: docs/TRAINING.md")
     parser.add_argument(
@@ -41,7 +77,8 @@ def jobs(make: Make) -> None:
     for name, summary in (
         ("show", "one job: how far it is, what failed, the end of its log"),
         ("cancel", "stop a job; what it finished stays"),
-        ("resume", "go on with a job that failed, was cancelled or interrupted"),
+        ("pause", "hold a job; it goes on when it is resumed, and not before"),
+        ("resume", "go on with a job that was paused, failed, was cancelled or interrupted"),
     ):
         make(name, summary).add_argument(
             "id", metavar="ID", help="of the job; its beginning is enough"

@@ -16,26 +16,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from api.arguments import UsageError
+from api.arguments_care import CARE
 from api.config import Settings, load_settings
 from api.errors import OK, SOME_FAILED
 from api.progress import json_progress, plain_progress
-from api.query_lines import search_lines
-from api.requests import ModelSummary, SearchRequest, Term
+from api.requests import ModelSummary
 from api.service import Service
-from api.shapes import many
 from embed import registry
-from embed.types import Modality
-from index.ingest import Progress
+from index.batch.ingest import Progress
 
 if TYPE_CHECKING:
     from api.terminal import Terminal
 
 ROOMS = {"api", "embed", "index"}
-NOTHING_ASKED = (
-    "nothing to look for: give words, a picture, a sound, a film, or a mix, for example\n"
-    '  crossbind search "a dog on a beach"\n'
-    "  crossbind search --image photo.jpg"
-)
+EXPLORING = {
+    *("count", "facets", "sample", "export", "clear", "alias"),
+    *("duplicates", "clusters", "outliers", "map"),
+}
 
 
 def run(
@@ -48,6 +45,8 @@ def run(
     people = None if arguments.json else _terminal(arguments)
     if arguments.command == "serve":
         return _serve(arguments, settings, make_service)
+    if CARE & {arguments.command, getattr(arguments, "action", None)}:
+        return _cared_for(arguments, settings, people)
     with closing(make_service(settings)) as service:
         return _COMMANDS[arguments.command](arguments, service, people)
 
@@ -83,6 +82,10 @@ def print_json(document: Any) -> None:
 
 
 def _ingest(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
+    if arguments.watch is not None:
+        from api import commands_watch  # noqa: PLC0415  only for those who watch
+
+        return commands_watch.run(arguments, service, people)
     with watch(people, arguments) as progress:
         report = service.ingest(
             arguments.paths,
@@ -90,6 +93,8 @@ def _ingest(arguments: argparse.Namespace, service: Service, people: Terminal | 
             space=arguments.space,
             workers=arguments.workers,
             prune=arguments.prune,
+            columns=arguments.columns,
+            ray=arguments.ray,
             progress=progress,
         )
     if people:
@@ -108,61 +113,6 @@ def watch(
     if people:
         return people.ingest_progress()
     return nullcontext(None if arguments.quiet else plain_progress(sys.stderr))
-
-
-def _search(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
-    terms = _terms(arguments)
-    if arguments.queries is not None:
-        if terms:
-            raise UsageError("--queries has the queries; leave out the words and media")
-        defaults = _request(arguments, ())
-        return search_lines(service, arguments.queries, defaults, print_json)
-    if not terms:
-        raise UsageError(NOTHING_ASKED)
-    answer = service.search(_request(arguments, terms))
-    if people:
-        people.answer(answer)
-    else:
-        print_json(answer.to_json())
-    return OK
-
-
-def _terms(arguments: argparse.Namespace) -> tuple[Term, ...]:
-    words = " ".join(arguments.words).strip()
-    parts = [*([("text", words)] if words else []), *arguments.media]
-    weights = arguments.weights or (1.0,) * len(parts)
-    if len(weights) != len(parts):
-        raise UsageError(
-            f"--weights has {many(len(weights), 'number')} for {many(len(parts), 'part')}; one "
-            "each is wanted, the words first, then the media in their order"
-        )
-    return (
-        *(Term(kind=k, value=v, weight=w) for (k, v), w in zip(parts, weights, strict=True)),
-        *(Term(kind="text", value=" ".join(minus), weight=-1.0) for minus in arguments.without),
-    )
-
-
-def _request(arguments: argparse.Namespace, terms: tuple[Term, ...]) -> SearchRequest:
-    return SearchRequest(
-        terms=terms,
-        collection=arguments.collection,
-        k=arguments.k,
-        modalities=_modalities(arguments.modality),
-        min_probability=arguments.min_probability,
-        together=arguments.together,
-    )
-
-
-def _modalities(value: str | None) -> frozenset[Modality] | None:
-    if value is None:
-        return None
-    try:
-        return frozenset(Modality(name.strip()) for name in value.split(","))
-    except ValueError:
-        raise UsageError(
-            f"--modality is {value!r}; one or several of these are wanted, with commas between: "
-            f"{', '.join(Modality)}"
-        ) from None
 
 
 def _models(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
@@ -188,9 +138,19 @@ def _describe(model: ModelSummary, people: Terminal | None) -> None:
         print_json(model.to_json())
 
 
+def _searched(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
+    from api import commands_search  # noqa: PLC0415  the filter language is for those who search
+
+    return commands_search.run(arguments, service, people)
+
+
 def _collections(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
     if arguments.action == "migrate":
         return _at_length(arguments, service, people)
+    if arguments.action in EXPLORING:
+        from api import commands_explore  # noqa: PLC0415  only for those who look closer
+
+        return commands_explore.run(arguments, service, people)
     _ACTIONS[arguments.action](arguments, service, people)
     return OK
 
@@ -215,7 +175,7 @@ def _show(arguments: argparse.Namespace, service: Service, people: Terminal | No
 def _delete(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> None:
     name = arguments.name
     items = sum(service.collection(name).counts.values())
-    if not arguments.yes and not _agreed(f"Delete {name!r} and what is known of {items} items?"):
+    if not arguments.yes and not agreed(f"Delete {name!r} and what is known of {items} items?"):
         raise UsageError(f"{name!r} was not deleted; add --yes to delete it without being asked")
     service.delete_collection(name)
     if people:
@@ -224,7 +184,8 @@ def _delete(arguments: argparse.Namespace, service: Service, people: Terminal | 
         print_json({"deleted": name})
 
 
-def _agreed(question: str) -> bool:
+def agreed(question: str) -> bool:
+    """Whether the person at the terminal says yes; nobody does where there is none."""
     if not sys.stdin.isatty():
         return False
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
@@ -248,7 +209,9 @@ def _serve(
 
     server.check(settings, host=arguments.host, workers=arguments.workers)
     spaces = (*settings.spaces, *arguments.space)
-    settings = replace(settings, spaces=spaces, jobs=settings.jobs or arguments.jobs)
+    jobs = settings.jobs or arguments.jobs
+    read_only = settings.read_only or arguments.read_only
+    settings = replace(settings, spaces=spaces, jobs=jobs, read_only=read_only)
     with closing(make_service(settings)) as service:
         server.serve(service, arguments.host, arguments.port, announce=_announce(arguments))
     return OK
@@ -282,6 +245,12 @@ def _export(arguments: argparse.Namespace, service: Service, people: Terminal | 
     return OK
 
 
+def _cared_for(arguments: argparse.Namespace, settings: Settings, people: Terminal | None) -> int:
+    from api import care, commands_care  # noqa: PLC0415  only to keep a library whole
+
+    return commands_care.run(arguments, care.Care(settings), people)
+
+
 def _at_length(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
     from api import commands_jobs  # noqa: PLC0415  only for what takes long
 
@@ -296,7 +265,7 @@ def _measured(arguments: argparse.Namespace, service: Service, people: Terminal 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Service, Terminal | None], int]] = {
     "ingest": _ingest,
-    "search": _search,
+    "search": _searched,
     "models": _models,
     "collections": _collections,
     "export": _export,

@@ -14,7 +14,7 @@ from api.errors import OK, SOME_FAILED
 from api.evaluation import Classified, Retrieval, check_plot
 from api.evaluation import Progress as Tell
 from api.service import Service
-from index.ingest import Progress
+from index.batch.ingest import Progress
 
 if TYPE_CHECKING:
     from api.terminal import Terminal

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from api.arguments import UsageError
 from api.commands import print_json, watch
 from api.errors import OK, SOME_FAILED
-from api.job_store import Job, JobState
+from api.job_types import Job, JobState
 from api.progress import JsonLines
 from api.service import Service
 from embed.errors import BadInput, NotFound
@@ -36,6 +36,8 @@ def _jobs(arguments: argparse.Namespace, service: Service, people: Terminal | No
     job = _named(service, arguments.id)
     if arguments.action == "cancel":
         job = service.jobs.cancel(job.id)
+    elif arguments.action == "pause":
+        job = service.jobs.pause(job.id)
     elif arguments.action == "resume":
         job = service.jobs.resume(job.id)
     log = service.jobs.log(job.id)

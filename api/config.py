@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
 
 from embed.errors import BadInput
+from index.keys import origin
 
 MIB = 1 << 20
 
@@ -28,7 +29,8 @@ class Settings:
     REST door; none means no key is asked. allowed_hosts: Host names answered besides the loopback
     ones. spaces: those that clients of REST may name, besides the built-in one and those of
     collections. max_upload_bytes: of a request. jobs: clients of REST may start jobs that name
-    paths on this machine. jobs_at_once: the others wait.
+    paths on this machine. jobs_at_once: the others wait. qdrant_url: the server that
+    qdrant_api_key is for. read_only: nothing in the home is changed.
     """
 
     home: Path
@@ -41,6 +43,9 @@ class Settings:
     max_upload_bytes: int = 64 * MIB
     jobs: bool = False
     jobs_at_once: int = 1
+    read_only: bool = False
+    qdrant_url: str | None = None
+    qdrant_api_key: str | None = field(default=None, repr=False)
 
 
 def load_settings(home: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -63,6 +68,8 @@ def load_settings(home: Path | None = None, environ: Mapping[str, str] | None = 
         max_upload_bytes=_positive(env, "CROSSBIND_MAX_UPLOAD_MIB", 64) * MIB,
         jobs=_switch(env, "CROSSBIND_JOBS"),
         jobs_at_once=_positive(env, "CROSSBIND_JOBS_AT_ONCE", 1),
+        read_only=_switch(env, "CROSSBIND_READ_ONLY"),
+        **_qdrant(env),
     )
 
 
@@ -98,6 +105,19 @@ def own_threads(environ: Mapping[str, str] | None = None) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": threads,
         "OMP_WAIT_POLICY": "PASSIVE",
     }
+
+
+def _qdrant(env: Mapping[str, str]) -> dict[str, str | None]:
+    url, key = env.get("CROSSBIND_QDRANT_URL") or None, env.get("CROSSBIND_QDRANT_API_KEY") or None
+    if key is not None and url is None:
+        raise BadInput(
+            "CROSSBIND_QDRANT_API_KEY is set without CROSSBIND_QDRANT_URL: name the server that "
+            "the key is for, and no other is sent it",
+            param="CROSSBIND_QDRANT_URL",
+        )
+    if key is not None and not key.isascii():
+        raise BadInput("CROSSBIND_QDRANT_API_KEY holds other than ASCII letters")
+    return {"qdrant_url": None if url is None else origin(url), "qdrant_api_key": key}
 
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from api.requests import SearchAnswer, SearchRequest, Term
 from api.service import DEFAULT_SPACE, Service
 from embed.errors import MissingDependency
 from embed.types import Modality
-from index.ingest import Progress
+from index.batch.ingest import Progress
 from index.types import IngestReport
 
 if TYPE_CHECKING:  # rich is for people

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from api.schemas import Wire
+from index.batch.remote import SCHEMES, scheme_of
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -27,10 +28,17 @@ def _absolute(value: str) -> str:
     return value
 
 
+def _source(value: str) -> str:
+    return value if scheme_of(value) in SCHEMES else _absolute(value)
+
+
 # Bounded: whoever may not fill the disk may still ask.
 Word = Annotated[str, Field(max_length=1000), AfterValidator(_without_nul)]
 ServerPath = Annotated[
     str, Field(max_length=4096), AfterValidator(_without_nul), AfterValidator(_absolute)
+]
+Source = Annotated[
+    str, Field(max_length=4096), AfterValidator(_without_nul), AfterValidator(_source)
 ]
 
 
@@ -57,18 +65,24 @@ class JobBody(Wire):
 
 
 class IngestJob(JobBody):
-    """Index files and folders of the server."""
+    """Index files and folders of the server, archives, tables, and stores that it reaches."""
 
     kind: Literal["ingest"]
-    paths: list[ServerPath] = Field(min_length=1, max_length=1000)
+    paths: list[Source] = Field(min_length=1, max_length=1000)
     collection: Word = "default"
     space: Word | None = Field(None, description="Of a new collection; builtin when left out.")
     prune: bool = Field(False, description="Forget indexed files that are no longer there.")
+    columns: Word | None = Field(None, description="Of tables: media=…,text=…,key=…,title=…")
+    watch: float | None = Field(
+        None, ge=0.1, le=86400, description="Seconds between two looks; until it is cancelled."
+    )
+    ray: Word | None = Field(None, description="Address of a Ray cluster; empty: the one at hand.")
 
     def words(self) -> list[str]:
-        space = [f"--space={self.space}"] if self.space else []
+        given = {"space": self.space, "columns": self.columns, "ray": self.ray, "watch": self.watch}
+        flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
         prune = ["--prune"] if self.prune else []
-        return ["ingest", *self.paths, f"--collection={self.collection}", *space, *prune]
+        return ["ingest", *self.paths, f"--collection={self.collection}", *flags, *prune]
 
     def spaces(self) -> list[str]:
         return [self.space] if self.space else []

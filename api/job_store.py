@@ -1,12 +1,7 @@
 """What is remembered of jobs, in `service.db`: their states, and what happened to them.
 
-It starts nothing and knows no kind of job. A job goes
-
-    queued ─▶ running ─▶ done | failed | interrupted        cancelled (at once, when queued)
-                   └▶ cancelling ─▶ cancelled
-
-and from failed, interrupted and cancelled back to queued, when it is resumed. Everything is
-bounded: events a job, characters a line, finished jobs.
+It starts nothing and knows no kind of job. What is paused is not forgotten; everything else is
+bounded: events a job, failures a job, characters a line, finished jobs.
 """
 
 from __future__ import annotations
@@ -15,105 +10,32 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from embed.errors import Conflict, NotFound, Overloaded
+from api.job_types import Event, Job, JobState
+from embed.errors import NotFound, Overloaded
 from index.database import Database, migrations
+from index.rows import cursor_after, row_of_cursor
 
 MAX_WAITING = 100
 KEPT_JOBS = 500  # finished ones
 KEPT_EVENTS = 500  # of one kind, of one job
-KEPT_FAILURES = 100
+KEPT_FAILURES = 10_000
 
 
-class JobState(StrEnum):
-    """Where a job stands."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    CANCELLING = "cancelling"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    INTERRUPTED = "interrupted"
-
-    @property
-    def at_work(self) -> bool:
-        return self in {JobState.RUNNING, JobState.CANCELLING}
-
-    @property
-    def over(self) -> bool:
-        return not self.at_work and self is not JobState.QUEUED
-
-    @property
-    def can_resume(self) -> bool:
-        return self in {JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A job as it stands.
-
-    words: the command line that does it; resume: what is added to it when it goes on. folder: where
-    it runs. attempts: how often it was started. pid: of the process that watches over it.
-    progress: what the command last told of itself. result: the document that it printed, without
-    its `failures`, of which the first are here. error: `{"code", "message"}`, why it did not end
-    well.
-    """
-
-    id: str
-    kind: str
-    body: Mapping[str, Any]
-    words: Sequence[str]
-    resume: Sequence[str]
-    folder: str
-    state: JobState
-    attempts: int
-    pid: int | None
-    created: str
-    started: str | None
-    ended: str | None
-    progress: Mapping[str, Any] | None
-    result: Mapping[str, Any] | None
-    failures: Sequence[Mapping[str, Any]]
-    error: Mapping[str, str] | None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "request": self.body,
-            "state": self.state.value,
-            "attempts": self.attempts,
-            "pid": self.pid,
-            "created": self.created,
-            "started": self.started,
-            "ended": self.ended,
-            "progress": self.progress,
-            "result": self.result,
-            "failures": list(self.failures),
-            "error": self.error,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One thing that happened to a job. seq counts from 1; kind is state, progress or log."""
-
-    seq: int
-    kind: str
-    data: Mapping[str, Any]
-
-
-_COLUMNS = (
-    "id, kind, body, words, resume, folder, state, attempts, pid, created, started, ended,"
-    " progress, result, failures, error"
+_FIELDS = (
+    *("id", "kind", "body", "words", "resume", "folder", "state", "attempts", "pid", "created"),
+    *("started", "ended", "progress", "result", "error", "failed", "failures"),
 )
+_FAILURES = (
+    "(SELECT count(*) FROM failures WHERE job = jobs.id),"
+    " (SELECT json_group_array(json(data)) FROM (SELECT data FROM failures WHERE job = jobs.id"
+    " ORDER BY seq LIMIT 100))"
+)
+_COLUMNS = ", ".join((*_FIELDS[:-2], _FAILURES))
 _JSON = ("body", "words", "resume", "progress", "result", "failures", "error")
 
 
@@ -175,7 +97,7 @@ class JobStore:
 
     def unfinished(self) -> bool:
         """Whether any job is queued or at work."""
-        return any(not state.over for state in self._counts())
+        return any(not state.at_rest for state in self._counts())
 
     def events(self, job_id: str, *, after: int = 0, kind: str | None = None) -> list[Event]:
         """What happened after event `after`, in order, as far as it is kept. Raises NotFound."""
@@ -187,6 +109,22 @@ class JobStore:
                 (job_id, after, kind or ""),
             ).fetchall()
         return [Event(seq, kind, json.loads(data)) for seq, kind, data in found]
+
+    def failures(
+        self, job_id: str, *, limit: int, cursor: str | None
+    ) -> tuple[list[Mapping[str, Any]], str | None]:
+        """A page of the single items that failed, as they failed, and the cursor of the next one.
+
+        Raises NotFound, and BadInput for a cursor that is none of ours.
+        """
+        self.get(job_id)
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT seq, data FROM failures WHERE job = ? AND seq > ? ORDER BY seq LIMIT ?",
+                (job_id, row_of_cursor(cursor), limit + 1),
+            ).fetchall()
+        page = [json.loads(data) for _, data in found[:limit]]
+        return page, cursor_after(found[limit - 1][0]) if len(found) > limit else None
 
     @contextmanager
     def writing(self) -> Iterator[JobWriting]:
@@ -226,9 +164,10 @@ class JobWriting:
         """Again, and last."""
         self.sql(
             "UPDATE jobs SET number = (SELECT max(number) + 1 FROM jobs), ended = NULL,"
-            " result = NULL, failures = '[]', error = NULL WHERE id = ?",
+            " result = NULL, error = NULL WHERE id = ?",
             (job_id,),
         )
+        self._forget_failures(job_id)
         self.move(job_id, JobState.QUEUED)
 
     def begin(self, job_id: str) -> None:
@@ -254,21 +193,36 @@ class JobWriting:
         error: Mapping[str, str] | None = None,
         result: Mapping[str, Any] | None = None,
     ) -> None:
-        """Its last state, for now. Long lists of failures are cut."""
+        """Its last state, for now. The document knows better which items failed than what was
+        told before."""
         left = dict(result or {})
-        failures = left.pop("failures", [])[:KEPT_FAILURES]
+        failures = left.pop("failures", None)
+        if failures is not None:
+            self._forget_failures(job_id)
+            self.fail(job_id, failures)
         self.sql(
-            "UPDATE jobs SET pid = NULL, ended = ?, error = ?, result = ?, failures = ?"
-            " WHERE id = ?",
+            "UPDATE jobs SET pid = NULL, ended = ?, error = ?, result = ? WHERE id = ?",
             (
                 _now(),
                 error and json.dumps(error),
                 None if result is None else json.dumps(left),
-                json.dumps(failures),
                 job_id,
             ),
         )
         self.move(job_id, state, error)
+
+    def fail(self, job_id: str, failures: Sequence[Mapping[str, Any]]) -> None:
+        """Notes single items that failed, as far as there is room for them."""
+        row = self.sql("SELECT count(*) FROM failures WHERE job = ?", (job_id,)).fetchone()
+        room = KEPT_FAILURES - int(row[0])
+        for seq, failure in enumerate(failures[: max(room, 0)], start=row[0] + 1):
+            self.sql(
+                "INSERT INTO failures (job, seq, data) VALUES (?, ?, ?)",
+                (job_id, seq, json.dumps(failure)),
+            )
+
+    def _forget_failures(self, job_id: str) -> None:
+        self.sql("DELETE FROM failures WHERE job = ?", (job_id,))
 
     def tell(self, job_id: str, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Notes what happened; the latest progress is also the job's own."""
@@ -308,13 +262,8 @@ class JobWriting:
         return [job_id for (job_id,) in forgotten.fetchall()]
 
 
-def refuse(job: Job, what: str, way_out: str) -> Conflict:
-    """What to raise when a job is in no state for `what`."""
-    return Conflict(f"job {job.id} is {job.state} and cannot be {what}: {way_out}", param="id")
-
-
 def _job(row: tuple[Any, ...]) -> Job:
-    fields = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    fields = dict(zip(_FIELDS, row, strict=True))
     for name in _JSON:
         fields[name] = None if fields[name] is None else json.loads(fields[name])
     return Job(**{**fields, "state": JobState(fields["state"])})

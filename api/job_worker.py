@@ -1,9 +1,9 @@
 """Stands beside one job: runs its command, notes what it says, and writes down how it ended.
 
 `python -m api.job_worker JOB LOCK COMMAND…`, started by `jobs.py`. What the command prints is kept
-in bounds; lines of progress (`progress.py`) become events, other lines a log. It looks now and then
-whether the job was cancelled, and then ends the command: first SIGTERM, later SIGKILL for it and
-all that it started.
+in bounds; lines of progress (`progress.py`) become events, lines of failures are kept as such, all
+others are a log. It looks now and then whether the job was cancelled or paused, and then ends the
+command: first SIGTERM, later SIGKILL for it and all that it started.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from typing import IO, Any
 from api.config import load_settings
 from api.errors import OK, SOME_FAILED
 from api.job_child import GRACE_SECONDS
-from api.job_store import JobState, JobStore
+from api.job_store import JobStore
+from api.job_types import STOPPED, JobState
 from api.jobs import Jobs
 from embed.errors import CatalogError, StorageFull
 
@@ -45,6 +46,7 @@ class Watch:
         self._lines: deque[str] = deque()
         self._dropped = 0
         self._progress: Mapping[str, Any] | None = None
+        self._failures: list[Mapping[str, Any]] = []
         self._printed = bytearray()
         self._changed = threading.Lock()
         self._asked: float | None = None
@@ -70,7 +72,7 @@ class Watch:
         ]
         try:
             while child.poll() is None:
-                if self._look() is JobState.CANCELLING or self._shutting_down:
+                if self._look() in STOPPED or self._shutting_down:
                     self._stop(child)
                 time.sleep(LOOK_SECONDS)
         finally:
@@ -110,6 +112,10 @@ class Watch:
         if told is not None:
             self._progress = told["progress"]
             return
+        failed = _document(text) if text.startswith('{"failure":') else None
+        if failed is not None:
+            self._failures.append(failed["failure"])
+            return
         self._lines.append(text[:MAX_LINE])
         if len(self._lines) > MAX_LINES:
             self._lines.popleft()
@@ -124,13 +130,15 @@ class Watch:
             events += [("log", {"line": line}) for line in self._lines]
             if self._progress is not None:
                 events.append(("progress", self._progress))
+            failures, self._failures = self._failures, []
             self._lines.clear()
             self._dropped, self._progress = 0, None
         # On a full disk the work goes on: it is worth more than its log.
         with suppress(StorageFull, CatalogError):
-            if events:
+            if events or failures:
                 with self._store.writing() as writing:
                     writing.tell(self._job, events)
+                    writing.fail(self._job, failures)
         return self._store.get(self._job).state
 
     def _end(self, code: int, state: JobState) -> None:
@@ -139,8 +147,8 @@ class Watch:
         with self._store.writing() as writing:
             if well:
                 writing.end(self._job, JobState.DONE, result=document)
-            elif state is JobState.CANCELLING:
-                writing.end(self._job, JobState.CANCELLED)
+            elif state in STOPPED:
+                writing.end(self._job, STOPPED[state])
             elif self._shutting_down or code == _ENDED_BY_SIGNAL:
                 writing.end(self._job, JobState.INTERRUPTED, error=_told(code, document))
             else:

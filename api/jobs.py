@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from api.config import Settings, child_environment
-from api.job_store import Event, Job, JobState, JobStore, refuse
+from api.job_store import JobStore
+from api.job_types import STOPPED, Event, Job, JobState, refuse
 from api.locks import is_taken, take
 from embed.errors import StorageFull
 
@@ -89,20 +90,43 @@ class Jobs:
             state = writing.state(job_id)
             if state.over:
                 raise refuse(job, "cancelled", "it is over")
-            if state is JobState.QUEUED:
+            if state in {JobState.QUEUED, JobState.PAUSED}:
                 writing.end(job_id, JobState.CANCELLED)
-            elif state is JobState.RUNNING:
+            elif state in {JobState.RUNNING, JobState.PAUSING}:
                 writing.move(job_id, JobState.CANCELLING)
         return self.get(job_id)
 
+    def pause(self, job_id: str) -> Job:
+        """Asks a job to stop until it is resumed; what it finished stays.
+
+        Raises NotFound; Conflict when it is over or about to be.
+        """
+        with self._store.writing() as writing:
+            job = self._store.get(job_id)
+            state = writing.state(job_id)
+            if state.at_rest or state is JobState.CANCELLING:
+                raise refuse(job, "paused", "only what waits or runs can be")
+            if state is JobState.QUEUED:
+                writing.end(job_id, JobState.PAUSED)
+            elif state is JobState.RUNNING:
+                writing.move(job_id, JobState.PAUSING)
+        return self.get(job_id)
+
+    def failures(
+        self, job_id: str, *, limit: int = 100, cursor: str | None = None
+    ) -> tuple[list[Mapping[str, Any]], str | None]:
+        """A page of the single items that failed. Raises NotFound, BadInput."""
+        self.tend()
+        return self._store.failures(job_id, limit=limit, cursor=cursor)
+
     def resume(self, job_id: str) -> Job:
-        """Queues again what was broken off. Raises NotFound; Conflict when it was not."""
+        """Queues again what was paused or broken off. Raises NotFound; Conflict when it was not."""
         self.tend()
         with self._store.writing() as writing:
             job = self._store.get(job_id)
             if not writing.state(job_id).can_resume:
                 raise refuse(
-                    job, "resumed", "only what failed, was cancelled or interrupted can be"
+                    job, "resumed", "only what is paused, failed, cancelled or interrupted can be"
                 )
             writing.queue(job_id)
         return self.get(job_id)
@@ -129,12 +153,12 @@ class Jobs:
     def _take_turns(self, locks: dict[str, int]) -> None:
         """Writes down who is gone and who begins; into `locks` goes what those hold."""
         with self._store.writing() as writing:
-            at_work = writing.in_state(JobState.RUNNING, JobState.CANCELLING)
+            at_work = writing.in_state(*(state for state in JobState if state.at_work))
             gone = [job for job in at_work if not is_taken(self._place(job.id))]
             for job in gone:
-                cancelled = job.state is JobState.CANCELLING
-                state = JobState.CANCELLED if cancelled else JobState.INTERRUPTED
-                writing.end(job.id, state, error=None if cancelled else GONE)
+                asked = STOPPED.get(job.state)
+                state = asked or JobState.INTERRUPTED
+                writing.end(job.id, state, error=None if asked else GONE)
             room = self._settings.jobs_at_once - len(at_work) + len(gone)
             for job in writing.in_state(JobState.QUEUED) if room > 0 else ():
                 place = self._place(job.id)

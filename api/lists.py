@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from api.job_store import Job
+from api.job_types import Job
 from api.requests import CollectionSummary, ModelSummary
 from api.shapes import moment, printable
-from index.recall import CUTS, Recall
+from index.search.recall import CUTS, Recall
 
 _CUTS = [f"recall@{k} (change, 95 %)" for k in CUTS]
 
 
 def models(summaries: Sequence[ModelSummary]) -> Table:
     """One line a space: what it reads, and whether it is ready."""
-    table = _table("name", "state", "reads", "dim", "licence", "about")
+    table = table_of("name", "state", "reads", "dim", "licence", "about")
     for model in summaries:
         known = model.capabilities
         reads = ", ".join(sorted(known.modalities)) if known else "?"
@@ -51,7 +51,7 @@ def model(summary: ModelSummary) -> Table:
 
 def collections(summaries: Sequence[CollectionSummary]) -> Table:
     """One line a collection."""
-    table = _table("name", "space", "index", "items", "failed files", "created")
+    table = table_of("name", "space", "index", "items", "failed files", "created")
     for summary in summaries:
         info, failures = summary.info, str(summary.failures)
         table.add_row(
@@ -76,7 +76,7 @@ def collection(summary: CollectionSummary) -> Table:
 
 def jobs(found: Sequence[Job]) -> Table:
     """One line a job."""
-    table = _table("id", "kind", "state", "progress", "began", "ended")
+    table = table_of("id", "kind", "state", "progress", "began", "ended")
     for one in found:
         began, ended = one.started or "", one.ended or ""
         table.add_row(one.id[:8], one.kind, one.state, _progress(one), began[:19], ended[:19])
@@ -103,7 +103,7 @@ def job(found: Job) -> Table:
 
 def recalls(found: Sequence[Recall]) -> Table:
     """How often the item that belongs to one is found by it, before and after."""
-    table = _table("by", "finding", "questions", *_CUTS)
+    table = table_of("by", "finding", "questions", *_CUTS)
     for one in found:
         shares = [_change(one, k) for k in CUTS]
         looked_for = one.found.value if one.found else "any"
@@ -140,7 +140,8 @@ def _rows(rows: Mapping[str, str]) -> Table:
     return table
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
+    """Without lines, its columns named."""
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embed.errors import Conflict
+from index import disk
 
 
 def take(path: Path) -> int:
@@ -36,15 +36,9 @@ def is_taken(path: Path) -> bool:
 @contextmanager
 def alone(path: Path, otherwise: str) -> Iterator[None]:
     """Raises Conflict, saying `otherwise`, where somebody holds the lock."""
-    descriptor = _open(path)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict(otherwise) from None
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with disk.alone(path, otherwise):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _open(path: Path) -> int:

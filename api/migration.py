@@ -11,9 +11,9 @@ from api.locks import alone
 from api.originals import bytes_of
 from embed.batcher import Batcher
 from embed.types import Item
+from index.batch.ingest import Progress
 from index.catalog import Catalog
 from index.collection import Collection
-from index.ingest import Progress
 from index.migrate import MigrationReport, migrate
 
 

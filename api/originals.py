@@ -9,10 +9,12 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from api.blobs import Blobs
+from api.own_vectors import Own, check_tower, own
 from api.requests import MediaFile, Upload, UploadOutcome
 from api.shapes import PARTS
 from embed.batcher import Batcher
 from embed.errors import (
+    Conflict,
     CrossbindError,
     Forbidden,
     NotFound,
@@ -24,10 +26,10 @@ from embed.media.sniff import HEAD, media_type
 from embed.media.source import open_regular, shown
 from embed.media.text import title_of
 from embed.types import Item, Modality
+from index.batch.pieces import Pieces, cut
+from index.batch.walk import path_of
 from index.collection import Collection
-from index.pieces import Pieces, cut
 from index.types import Entry, part_id
-from index.walk import path_of
 
 
 def take_in(
@@ -35,10 +37,12 @@ def take_in(
 ) -> list[UploadOutcome]:
     """Embeds uploads together and stores each on its own, so that one that fails fails alone.
 
-    Raises Overloaded, and then nothing was stored.
+    What brings its vector is not embedded. Raises Overloaded, and then nothing was stored.
     """
     started = [
         _start(upload, target, batcher, block=position > 0)
+        if upload.vector is None
+        else _own(upload, target)
         for position, upload in enumerate(uploads)
     ]
     return [
@@ -58,6 +62,7 @@ def _start(
     upload: Upload, target: Collection, batcher: Batcher, *, block: bool
 ) -> _Begun | CrossbindError:
     try:
+        check_tower(target)
         raw = open_media(upload.data, accepts=batcher.embedder.modalities, name=upload.name)
     except CrossbindError as error:
         return error
@@ -73,19 +78,31 @@ def _start(
     return begun
 
 
+def _own(upload: Upload, target: Collection) -> Own | CrossbindError:
+    try:
+        return own(upload, target)
+    except CrossbindError as error:
+        return error
+
+
 def _finish(
-    upload: Upload, begun: _Begun | CrossbindError, target: Collection, blobs: Blobs
+    upload: Upload, begun: _Begun | Own | CrossbindError, target: Collection, blobs: Blobs
 ) -> UploadOutcome:
     if isinstance(begun, CrossbindError):
         return UploadOutcome(id=upload.id, error=begun)
-    digest = begun.raw.digest
     try:
-        entries, left_out = _entries(upload, begun, _known(upload, target))
-        stale = _stale(entries)
+        if isinstance(begun, Own):
+            entries, data = [begun.entry], begun.data
+            left_out: dict[Modality, str] = {}
+        else:
+            entries, left_out = _entries(upload, begun, _known(upload, target))
+            data = upload.data
+        digest, stale = entries[0].digest, _stale(entries)
         with blobs.ownership:
             replaced = _known(upload, target)
+            _check_again(upload, replaced, digest)
             try:
-                blobs.put(digest, upload.data)  # first: no item is ever without its bytes
+                blobs.put(digest, data)  # first: no item is ever without its bytes
                 ids = target.write(entries, remove=stale)
             finally:
                 blobs.drop_unowned([digest, *(item.digest for item in replaced)])
@@ -141,6 +158,16 @@ def _stale(entries: Sequence[Entry]) -> list[str]:
     return sorted(before - given)
 
 
+def _check_again(upload: Upload, replaced: Sequence[Item], digest: str) -> None:
+    """Raises Conflict where another request had the same key."""
+    if upload.once and any(item.digest != digest for item in replaced):
+        raise Conflict(
+            "this Idempotency-Key was used before, with other content: a new request wants a new "
+            "key",
+            param="Idempotency-Key",
+        )
+
+
 def _known(upload: Upload, target: Collection) -> list[Item]:
     try:
         return [target.item(upload.id)] if upload.id else []
@@ -149,13 +176,11 @@ def _known(upload: Upload, target: Collection) -> list[Item]:
 
 
 def bytes_of(item: Item, blobs: Blobs) -> Path:
-    """Where an item's bytes lie: its own file, or an upload. Raises NotFound."""
+    """Where an item's bytes lie: its own file, an upload, or what was fetched from the archive or
+    store that it lies in. Raises NotFound."""
     if item.uri is None:
         return blobs.get(item.digest)
-    path = path_of(item.uri)
-    if path is None:
-        raise NotFound(f"{item.uri} is not a file on this machine")
-    return path
+    return path_of(item.uri) or blobs.fetched.get(item)
 
 
 def media_file(item: Item, blobs: Blobs) -> MediaFile:
@@ -172,5 +197,6 @@ def media_file(item: Item, blobs: Blobs) -> MediaFile:
         ) from error
     # A file may have changed since it was indexed, and then its digest says nothing of it.
     version = f"{item.digest[:32]}-{status.st_mtime_ns:x}-{status.st_size:x}"
-    name = item.title if item.uri is None else shown(Path(path.name))
+    here = item.uri is not None and path_of(item.uri) is not None
+    name = shown(Path(path.name)) if here else item.title
     return MediaFile(path=path, media_type=kind, version=version, name=name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from api.shapes import pace
-from index.ingest import Progress
+from index.batch.ingest import Progress
 
 EVERY_SECONDS = 5.0
 JSON_EVERY_SECONDS = 0.5
@@ -61,10 +61,11 @@ def _line(progress: Progress, speed: float | None) -> str:
 
 @dataclass(slots=True)
 class JsonLines:
-    """Writes `{"progress": {"phase", "done", "total", …}}` to `stream`, a line at a time.
+    """Writes `{"progress": {"phase", "done", "total", …}}` to `stream`, a line at a time, and
+    `{"failure": {"uri", "code", "message"}}` between them.
 
-    With it go `per_second` and `seconds_left`, counted since the phase began, unless the caller
-    knows better. A new phase is told at once, other news now and then, the end always.
+    With progress go `per_second` and `seconds_left`, counted since the phase began, unless the
+    caller knows better. A new phase is told at once, other news now and then, the end always.
     """
 
     stream: TextIO
@@ -81,16 +82,28 @@ class JsonLines:
             return
         self._phase, self._told = phase, self.now()
         left = {"per_second": speed, "seconds_left": speed and (total - done) / speed}
-        document = {"phase": phase, "done": done, "total": total, **left, **more}
-        self.stream.write(json.dumps({"progress": document}) + "\n")
+        self._write({"progress": {"phase": phase, "done": done, "total": total, **left, **more}})
+
+    def fail(self, failure: Mapping[str, str]) -> None:
+        """Of a single item, as soon as it is known."""
+        self._write({"failure": failure})
+
+    def _write(self, document: Mapping[str, Any]) -> None:
+        self.stream.write(json.dumps(document) + "\n")
         self.stream.flush()
 
 
 def json_progress(stream: TextIO) -> Callable[[Progress], None]:
     """A callback for `Service.ingest` that writes JSON lines to `stream`."""
     lines = JsonLines(stream)
+    told = 0
 
     def show(progress: Progress) -> None:
+        nonlocal told
+        new = progress.failures[told:]
+        told = len(progress.failures)
+        for one in new:
+            lines.fail({"uri": one.uri, "code": one.code, "message": one.message})
         lines.tell(
             progress.phase,
             progress.done,

@@ -1,30 +1,29 @@
-"""Terms to a query vector, and the vector to an answer.
+"""Terms to query vectors.
 
 One medium, several with weights, minus something: each term's vector is unit length, times its
 weight, summed, brought back to unit length. A single picture or item also asks in the tower's own
 native space, which tells likenesses within one modality apart far better than the joint one.
-Where the space is calibrated for what one medium asks with, hits say how probable they are.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from api.requests import SearchAnswer, SearchRequest, Term
+from api.requests import Term
 from embed.batcher import Batcher, Embedded
-from embed.calibration import Calibration, Curve
 from embed.errors import BadInput, InvalidQuery, InvalidVector, TooLarge
 from embed.media.read import open_media
 from embed.media.source import shown
 from embed.types import Floats, Media, Modality, check_unit, normalise
 from index.collection import Collection
-from index.types import Hit, Partition, VectorKind
+from index.search.query import Pieces
+from index.types import VectorKind
 
 MEDIA_TERMS = {"image": Modality.IMAGE, "audio": Modality.AUDIO, "video": Modality.VIDEO}
 MAX_WORDS = 32_768  # characters: about a second of embedding
@@ -37,12 +36,23 @@ class QueryVectors:
 
     exclude: items that were asked with, and are no answer. modality: of the one medium that asks;
     None for a mix, for minus and for bare numbers, whose cosines nothing is known of.
+    terms: `(T, D)` unit, one a term, where they were added. pieces: of all terms, where they fall
+    into several.
     """
 
     joint: Floats
     native: dict[Modality, Floats] = field(default_factory=dict)
     exclude: frozenset[str] = frozenset()
     modality: Modality | None = None
+    terms: Floats | None = None
+    pieces: Pieces | None = None
+
+
+class _Part(NamedTuple):
+    """A term by itself: `(P, D)` unit vectors of its pieces, what is told of their mean."""
+
+    pieces: Floats
+    mean: QueryVectors
 
 
 def embed_queries(
@@ -61,86 +71,15 @@ def embed_queries(
     ]
 
 
-def answer(
-    request: SearchRequest,
-    query: QueryVectors,
-    collection: Collection,
-    calibration: Calibration | None,
-    embed_ms: float,
-) -> SearchAnswer:
-    """Searches with a query that took `embed_ms` to embed.
-
-    Raises what `Collection.search` does, InvalidQuery when hits are wanted by a probability that
-    they do not have.
-    """
-    start = time.perf_counter()
-    results = collection.search(
-        query.joint,
-        native=query.native,
-        k=request.k,
-        modalities=request.modalities,
-        exclude=query.exclude,
-        curves=_curves(calibration, query.modality),
-    )
-    low = -1.0 if request.min_score is None else request.min_score
-    hits = [hit for hit in results.hits if hit.score is None or hit.score >= low]
-    if request.min_probability is not None:
-        hits = _probable(hits, request.min_probability, query, collection)
-    wanted = hits if "vector" in request.include else []
-    vectors = {hit.item.id: collection.vector_of_fragment(hit.fragment) for hit in wanted}
-    search_ms = (time.perf_counter() - start) * 1e3
-    return SearchAnswer(
-        query=request.terms,
-        hits=hits,
-        exact=results.exact,
-        recall_estimate=results.recall_estimate,
-        timings_ms={"embed": embed_ms, "search": search_ms, "total": embed_ms + search_ms},
-        vectors=vectors,
-    )
-
-
-def _curves(calibration: Calibration | None, asked_with: Modality | None) -> dict[Partition, Curve]:
-    """What a cosine means in each partition, for queries of this modality."""
-    if calibration is None:
-        return {}
-    found = {}
-    for pair in calibration.fits:
-        curve = calibration.curve(pair)
-        if curve is not None and pair.query == asked_with:
-            kind = VectorKind.NATIVE if pair.native else VectorKind.JOINT
-            found[Partition(pair.item, kind)] = curve
-    return found
-
-
-def _probable(
-    hits: Sequence[Hit], least: float, query: QueryVectors, collection: Collection
-) -> list[Hit]:
-    """Those of at least this probability. Raises InvalidQuery when one has none."""
-    unknown = sorted({hit.item.modality for hit in hits if hit.probability is None})
-    if not unknown:
-        return [hit for hit in hits if (hit.probability or 0.0) >= least]
-    if query.modality is None:
-        raise InvalidQuery(
-            "min_probability needs a query of one medium: what is probable is not known for a mix, "
-            "a minus or a bare vector; leave it out, or use min_score",
-            param="min_probability",
-        )
-    raise InvalidQuery(
-        f"min_probability is {least:g}, and the space {collection.info.space.name!r} has no "
-        f"probabilities from {query.modality} to {', '.join(unknown)}: crossbind calibrate learns "
-        "them where they can be told; ask for other modalities, or leave it out",
-        param="min_probability",
-    )
-
-
-def _fused(terms: Sequence[Term], parts: Sequence[QueryVectors]) -> QueryVectors:
+def _fused(terms: Sequence[Term], parts: Sequence[_Part]) -> QueryVectors:
     if not terms:
         raise InvalidQuery(
             "the query is empty; give words, a picture, an item id or a vector", param="query"
         )
     weights = np.array([term.weight for term in terms], dtype=np.float32)
+    means = np.stack([part.mean.joint for part in parts])
     try:
-        joint = normalise(weights @ np.stack([part.joint for part in parts]))
+        joint = normalise(weights @ means)
     except InvalidVector:
         raise InvalidQuery(
             "the terms of this query cancel out: their weighted sum has no direction; "
@@ -148,9 +87,19 @@ def _fused(terms: Sequence[Term], parts: Sequence[QueryVectors]) -> QueryVectors
             param="query",
         ) from None
     exclude = frozenset(str(term.value) for term in terms if term.kind == "item")
-    if len(parts) > 1 or weights[0] < 0:
-        return QueryVectors(joint, exclude=exclude)
-    return replace(parts[0], joint=joint, exclude=exclude)
+    alone = parts[0].mean if len(parts) == 1 and weights[0] > 0 else QueryVectors(joint)
+    return replace(
+        alone, joint=joint, exclude=exclude, terms=means, pieces=_all_pieces(parts, weights)
+    )
+
+
+def _all_pieces(parts: Sequence[_Part], weights: Floats) -> Pieces:
+    """Those of each term share its weight."""
+    shares = [
+        np.full(len(part.pieces), weight / len(part.pieces), np.float32)
+        for part, weight in zip(parts, weights, strict=True)
+    ]
+    return Pieces(np.concatenate([part.pieces for part in parts]), np.concatenate(shares))
 
 
 class _Line:
@@ -172,7 +121,7 @@ class _Line:
         return self.batcher.submit(piece, block=block)
 
 
-def _part(term: Term, line: _Line, collection: Collection | None) -> Callable[[], QueryVectors]:
+def _part(term: Term, line: _Line, collection: Collection | None) -> Callable[[], _Part]:
     """Queues what of this term must be embedded; the result waits for it."""
     if not 0 < abs(term.weight) <= MAX_WEIGHT:
         raise InvalidQuery(
@@ -182,7 +131,7 @@ def _part(term: Term, line: _Line, collection: Collection | None) -> Callable[[]
         )
     if term.kind in ("vector", "item"):
         given = (
-            QueryVectors(_given(term.value, line.batcher))
+            _given(term.value, line.batcher)
             if term.kind == "vector"
             else _of_item(str(term.value), collection)
         )
@@ -228,40 +177,40 @@ def _medium(term: Term, batcher: Batcher) -> Media:
     return raw.decode(wanted, image_side=embedder.image_side)
 
 
-def _of_media(modality: Modality, pieces: Sequence[Embedded]) -> QueryVectors:
+def _of_media(modality: Modality, pieces: Sequence[Embedded]) -> _Part:
     """A medium of several pieces asks by their mean."""
+    joint = np.stack([piece.joint for piece in pieces])
     native = [piece.native for piece in pieces if piece.native is not None]
-    return QueryVectors(
-        _mean([piece.joint for piece in pieces]),
-        native={modality: _mean(native)} if native else {},
-        modality=modality,
-    )
+    return _part_of(modality, joint, np.stack(native) if native else None)
 
 
-def _of_item(item_id: str, collection: Collection | None) -> QueryVectors:
+def _of_item(item_id: str, collection: Collection | None) -> _Part:
     if collection is None:
         raise InvalidQuery(f"item {item_id!r} needs a collection to be looked up in", param="item")
     item = collection.item(item_id)
     native = collection.vectors_of(item_id, VectorKind.NATIVE)
-    return QueryVectors(
-        _mean(list(collection.vectors_of(item_id, VectorKind.JOINT))),
-        native={item.modality: _mean(list(native))} if len(native) else {},
-        modality=item.modality,
-    )
+    joint = collection.vectors_of(item_id, VectorKind.JOINT)
+    if not len(joint):
+        raise InvalidQuery(f"item {item_id!r} has no vector to ask with", param="item")
+    return _part_of(item.modality, joint, native if len(native) else None)
 
 
-def _given(value: object, batcher: Batcher) -> Floats:
+def _part_of(modality: Modality, joint: Floats, native: Floats | None) -> _Part:
+    own = {} if native is None else {modality: _mean(native)}
+    return _Part(joint, QueryVectors(_mean(joint), native=own, modality=modality))
+
+
+def _given(value: object, batcher: Batcher) -> _Part:
     vector = np.asarray(value, dtype=np.float32)
     if vector.ndim != 1:
         raise InvalidVector(f"a query vector has one dimension, not {vector.ndim}", param="vector")
-    unit = normalise(vector[None])
+    unit = np.asarray(normalise(vector[None]), np.float32)
     check_unit(unit, batcher.embedder.space.dim)
-    return np.asarray(unit[0], np.float32)
+    return _Part(unit, QueryVectors(unit[0]))
 
 
-def _mean(vectors: Sequence[Floats]) -> Floats:
-    stacked = np.stack(vectors)
-    if len(stacked) == 1:
-        return np.asarray(stacked[0], np.float32)  # bit for bit what is stored
-    unit: Floats = normalise(stacked.mean(axis=0, keepdims=True))[0]
+def _mean(vectors: Floats) -> Floats:
+    if len(vectors) == 1:
+        return np.asarray(vectors[0], np.float32)  # bit for bit what is stored
+    unit: Floats = normalise(vectors.mean(axis=0, keepdims=True))[0]
     return unit

@@ -5,7 +5,7 @@ Nothing here knows HTTP or terminals. Wire shapes are made by `to_json`, the sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +14,13 @@ from api.wire import metadata_to_json
 from embed.errors import CrossbindError
 from embed.registry import Capabilities
 from embed.types import Floats, Metadata, Modality, span_to_json
-from index.types import CollectionInfo, Hit
+from index.metadata.filters import Filter
+from index.search.query import Balance
+from index.types import CollectionInfo, Hit, Moment
 
 MAX_K = 1000  # hits of one search
+MAX_MOMENTS = 100  # places told of one item
+EXTRAS = ("vector", "contributions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,24 +49,41 @@ class Term:
 class SearchRequest:
     """One search. Several terms are one fused query.
 
-    modalities: of the items looked for; None means all. min_score: cosine below which a hit is
+    modalities: of the items looked for; None means all. filter: what must be true of them. hybrid:
+    its words are looked for in titles and texts too. min_score: cosine below which a hit is
     dropped. min_probability: the same, of a calibrated space. together: the terms are read as one
-    medium, by a space that can. include: extra fields of a hit; `vector` is the only one.
+    medium, by a space that can. group_by, collapse, diversity, moments: as
+    `index.search.query.Query` has them. rerank: the best are ranked anew by all pieces of the
+    query. strategy: `best_score` looks at each term by itself (`index.search.recommending`).
+    cursor: of the page before. include: extra fields of a hit, among `EXTRAS`.
     """
 
     terms: tuple[Term, ...]
     collection: str = "default"
     k: int = 10
+    offset: int = 0
+    cursor: str | None = None
     modalities: frozenset[Modality] | None = None
+    filter: Filter | None = None
+    hybrid: Balance | None = None
     min_score: float | None = None
     min_probability: float | None = None
     together: bool = False
+    group_by: str | None = None
+    collapse: float | None = None
+    diversity: float = 0.0
+    rerank: bool = False
+    strategy: Literal["average", "best_score"] = "average"
+    moments: int = 1
     include: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchAnswer:
-    """Hits in order, with what was asked and where the time went (milliseconds per stage)."""
+    """Hits in order, with what was asked and where the time went (milliseconds per stage).
+
+    vectors, contributions: by item id, where they were asked for; of the latter one number a term.
+    """
 
     query: tuple[Term, ...]
     hits: list[Hit]
@@ -70,6 +91,8 @@ class SearchAnswer:
     recall_estimate: float | None
     timings_ms: Mapping[str, float]
     vectors: Mapping[str, Floats] = field(default_factory=dict)
+    contributions: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    next_cursor: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         hits = []
@@ -77,12 +100,15 @@ class SearchAnswer:
             shown = hit_to_json(hit)
             if hit.item.id in self.vectors:
                 shown["vector"] = self.vectors[hit.item.id].tolist()
+            if hit.item.id in self.contributions:
+                shown["contributions"] = list(self.contributions[hit.item.id])
             hits.append(shown)
         return {
             "query": [term.to_json() for term in self.query],
             "hits": hits,
             "search": {"exact": self.exact, "recall_estimate": self.recall_estimate},
             "timings_ms": {stage: round(ms, 3) for stage, ms in self.timings_ms.items()},
+            "next_cursor": self.next_cursor,
         }
 
 
@@ -104,7 +130,15 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
         "text": hit.text,
         "span": span_to_json(hit.span) if hit.span is not None else None,
         "metadata": metadata_to_json(item.metadata),
+        "found_by": list(hit.found_by),
+        **({} if hit.group_size is None else {"group_size": hit.group_size}),
+        **({"moments": [_moment(moment) for moment in hit.moments]} if hit.moments else {}),
     }
+
+
+def _moment(moment: Moment) -> dict[str, Any]:
+    span = None if moment.span is None else span_to_json(moment.span)
+    return {"fragment": moment.fragment, "span": span, "score": moment.score}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,13 +207,22 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A medium handed in from outside. name: its file name, for titles and messages only."""
+    """A medium handed in from outside. name: its file name, for titles and messages only.
+
+    vector: its own `(D,)`, of any length but 0, instead of one that the space makes; `data` may be
+    empty then. text, modality: of what has a vector and no data. once: the id is of a request
+    that may come again; other bytes under it are refused.
+    """
 
     data: bytes
     id: str | None = None
     record: str | None = None
     name: str | None = None
     metadata: Metadata = field(default_factory=dict)
+    vector: Floats | None = None
+    text: str | None = None
+    modality: Modality | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,17 +21,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from api.job_store import JobState
-from api.requests import MAX_K, SearchRequest, Term, Upload
+from api.job_types import JobState
+from api.requests import Term, Upload
 from api.wire import check_metadata, decode_media
 from embed.errors import BadInput, InvalidQuery, InvalidVector
-from embed.types import Modality
+from embed.types import Floats, Modality
 
-MAX_TERMS = 32
 MAX_BATCH = 256
 MAX_INPUTS = 2048
-
-_MODALITIES = Literal["text", "image", "audio", "video"]
 
 
 class Wire(BaseModel):
@@ -64,7 +61,7 @@ class CollectionBody(Wire):
 
 
 class ItemBody(Wire):
-    """One item: exactly one of `text` and `data`."""
+    """One item: exactly one of `text` and `data`, or a `vector`, alone or with one of them."""
 
     id: Id | None = None
     record: Id | None = None
@@ -72,13 +69,23 @@ class ItemBody(Wire):
     text: str | None = None
     data: str | None = Field(None, description="A data URI or base64.")
     uri: str | None = Field(None, description="Refused: fetching URLs is not enabled.")
+    vector: list[float] | None = Field(
+        None,
+        description="Its own, in the collection's space, instead of one that the space makes; with "
+        "data only in a space vectors:DIM.",
+    )
+    modality: Literal["text", "image", "audio", "video"] | None = Field(
+        None, description="Of what is a vector and no data; text by default."
+    )
     metadata: MetadataField = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_medium(self) -> Self:
         given = [name for name in ("text", "data", "uri") if getattr(self, name) is not None]
-        if len(given) != 1:
+        if len(given) != 1 and (given or self.vector is None):
             raise ValueError(f"exactly one of text and data is wanted, not {given or 'none'}")
+        if self.modality is not None and (self.vector is None or self.data is not None):
+            raise ValueError("modality is told by the data; it goes with a vector without data")
         return self
 
     def upload(self) -> Upload:
@@ -87,11 +94,29 @@ class ItemBody(Wire):
             if not self.text.strip():
                 raise BadInput("text is blank; there is nothing to index", param="text")
             data = self.text.encode()
+        elif self.vector is not None and self.data is None:
+            data = b""
         else:
             data = decode_media(self.data or "", "data")
         return Upload(
-            data=data, id=self.id, record=self.record, name=self.name, metadata=self.metadata
+            data=data,
+            id=self.id,
+            record=self.record,
+            name=self.name,
+            metadata=self.metadata,
+            vector=None if self.vector is None else floats(self.vector),
+            text=self.text,
+            modality=None if self.modality is None else Modality(self.modality),
         )
+
+
+def floats(numbers: list[float]) -> Floats:
+    """Raises InvalidVector for what float32 does not hold."""
+    with np.errstate(over="ignore"):
+        vector = np.asarray(numbers, dtype=np.float32)
+    if not np.isfinite(vector).all():
+        raise InvalidVector("vector has numbers beyond float32", param="vector")
+    return vector
 
 
 class ItemsBody(Wire):
@@ -118,6 +143,14 @@ class ItemsPage(Wire):
     cursor: str | None = Field(None, description="`next_cursor` of the page before.")
     modality: Modality | None = None
     record: str | None = Field(None, description="Only the items of this record.")
+    filter: str | None = Field(None, description="Only those that this is true of, as text.")
+
+
+class FailuresPage(Wire):
+    model_config = ConfigDict(strict=False)
+
+    limit: int = Field(100, ge=1, le=1000)
+    cursor: str | None = Field(None, description="`next_cursor` of the page before.")
 
 
 class JobsPage(Wire):
@@ -136,45 +169,6 @@ class PreviewSize(Wire):
     )
 
 
-class QueryBody(Wire):
-    """One part of a query: exactly one medium, item or vector. A negative weight means minus."""
-
-    text: str | None = None
-    image: str | None = Field(None, description="A data URI or base64.")
-    audio: str | None = Field(None, description="A data URI or base64.")
-    video: str | None = Field(None, description="A data URI or base64.")
-    item: str | None = Field(None, description="The id of an item of this collection.")
-    vector: list[float] | None = None
-    weight: float = 1.0
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        given = self.model_fields_set - {"weight"}
-        if len(given) != 1:
-            known = [name for name in type(self).model_fields if name != "weight"]
-            raise ValueError(
-                f"exactly one of {', '.join(known)} is wanted, not {sorted(given) or 'none'}; "
-                "a list of queries is one fused query"
-            )
-        return self
-
-    def term(self) -> Term:
-        """Raises BadInput, InvalidQuery, InvalidVector."""
-        if self.vector is not None:
-            with np.errstate(over="ignore"):
-                vector = np.asarray(self.vector, dtype=np.float32)
-            if not np.isfinite(vector).all():
-                raise InvalidVector("vector has numbers beyond float32", param="vector")
-            return Term(kind="vector", value=vector, weight=self.weight)
-        if self.item is not None:
-            return Term(kind="item", value=self.item, weight=self.weight)
-        (kind,) = self.model_fields_set - {"weight"}
-        value = getattr(self, kind)
-        if value is None:
-            raise InvalidQuery(f"{kind} is null; leave it out or give it a value", param=kind)
-        return medium_term(kind, value, self.weight)
-
-
 def medium_term(kind: Any, value: str, weight: float = 1.0) -> Term:
     """A term of words or of decoded bytes. Raises InvalidQuery for blank words."""
     if kind != "text":
@@ -188,57 +182,8 @@ def _as_query(value: Any) -> Any:
     return {"text": value} if isinstance(value, str) else value
 
 
-def _as_list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
     return [_as_query(entry) for entry in value] if isinstance(value, list) else [_as_query(value)]
-
-
-# One query or several to fuse; plain words stand for {"text": words}.
-FusedQuery = Annotated[
-    list[QueryBody],
-    BeforeValidator(_as_list, json_schema_input_type=str | QueryBody | list[str | QueryBody]),
-    Field(min_length=1, max_length=MAX_TERMS),
-]
-
-
-class SearchBody(Wire):
-    """`query`: one search (a list is one fused query). `queries`: a batch of them."""
-
-    query: FusedQuery | None = None
-    queries: list[FusedQuery] | None = Field(None, min_length=1, max_length=MAX_BATCH)
-    k: int = Field(10, ge=1, le=MAX_K)
-    modalities: list[_MODALITIES] | None = Field(None, min_length=1)
-    min_score: float | None = Field(None, ge=-1, le=1, description="Cosine; worse is dropped.")
-    min_probability: float | None = Field(
-        None, ge=0, le=1, description="Of being what is looked for; less is dropped."
-    )
-    together: bool = Field(
-        False, description="Read the media of a query as one, in a space that can."
-    )
-    include: list[Literal["vector"]] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.query is None) == (self.queries is None):
-            raise ValueError("give either query (one search) or queries (a batch)")
-        return self
-
-    def requests(self, collection: str) -> list[SearchRequest]:
-        """Raises what `QueryBody.term` raises."""
-        wanted = None if self.modalities is None else frozenset(map(Modality, self.modalities))
-        batch = self.queries if self.query is None else [self.query]
-        return [
-            SearchRequest(
-                terms=tuple(query.term() for query in fused),
-                collection=collection,
-                k=self.k,
-                modalities=wanted,
-                min_score=self.min_score,
-                min_probability=self.min_probability,
-                together=self.together,
-                include=frozenset(self.include),
-            )
-            for fused in batch or []
-        ]
 
 
 class EmbeddingInput(Wire):
@@ -261,7 +206,7 @@ class EmbeddingInput(Wire):
 
 
 def _as_inputs(value: Any) -> Any:
-    inputs = _as_list(value)
+    inputs = as_list(value)
     for entry in inputs:
         if _is_int(entry) or (isinstance(entry, list) and entry and all(map(_is_int, entry))):
             raise BadInput(

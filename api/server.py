@@ -62,7 +62,8 @@ def serve(service: Service, host: str, port: int, *, announce: Callable[[str], N
     """
     listener = _listen(host, port)
     service.warm()
-    service.jobs.tend()
+    if not service.settings.read_only:
+        service.jobs.tend()
     app = create_app(service)
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listener.getsockname()[1]}"

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +17,15 @@ import numpy as np
 
 from api.blobs import Blobs
 from api.config import Settings
+from api.exploring import Exploring
+from api.fetched import Fetched
+from api.indexing import HowToIngest, index_all
 from api.jobs import Jobs
 from api.migration import bring_over, give_up
 from api.originals import media_file, take_in
 from api.previews import Previews
-from api.query import answer, embed_queries
+from api.query import embed_queries
 from api.requests import (
-    MAX_K,
     CollectionSummary,
     Embeddings,
     Health,
@@ -36,8 +37,8 @@ from api.requests import (
     Upload,
     UploadOutcome,
 )
+from api.searching import Searching
 from api.shelves import Shelves
-from api.together import embed_requests
 from api.towers import Towers
 from embed import registry
 from embed.batcher import Batcher
@@ -45,14 +46,18 @@ from embed.calibration import Calibrations
 from embed.errors import (
     Conflict,
     CrossbindError,
-    InvalidQuery,
+    Forbidden,
     NotFound,
     SpaceMismatch,
 )
 from embed.types import Item, Modality
+from index.batch.ingest import Progress, ingest
+from index.batch.watch import watch
 from index.catalog import Catalog
 from index.collection import Collection
-from index.ingest import Progress, ingest
+from index.engines import drop_engines
+from index.keys import Keys
+from index.metadata.filters import Filter
 from index.migrate import MigrationReport
 from index.types import Failure, IngestReport
 
@@ -71,18 +76,30 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._started = time.monotonic()
-        self._catalog = Catalog(settings.home / "catalog.db")
-        self._blobs = Blobs(settings.home / "blobs", self._catalog.holds_upload)
+        self._catalog = Catalog(
+            settings.home / "catalog.db",
+            Keys.of(settings.qdrant_url, settings.qdrant_api_key),
+            read_only=settings.read_only,
+        )
+        fetched = Fetched(settings.cache / "fetched")
+        held = self._catalog.holds_upload
+        self._blobs = Blobs(
+            settings.home / "blobs", held, fetched=fetched, read_only=settings.read_only
+        )
         self._towers = Towers(settings)
         self._calibrations = Calibrations(settings.home / "calibrations")
         self._previews = Previews(settings.cache / "previews", at_once=settings.threads)
         self._shelves = Shelves(self._catalog)
+        self._searching = Searching(self._shelves, self._towers, self._calibrations)
+        self.exploring = Exploring(self._shelves)
         self._lock = threading.Lock()
         self._jobs: Jobs | None = None
 
     @property
     def jobs(self) -> Jobs:
-        """Work in the background. Not every command needs to open its file."""
+        """Work in the background. Not every command needs to open its file. Raises Forbidden."""
+        if self.settings.read_only:
+            raise Forbidden("this library is open to be read only: there are no jobs")
         with self._lock:
             self._jobs = self._jobs or Jobs(self.settings)
             return self._jobs
@@ -183,9 +200,23 @@ class Service:
         """Forgets a collection, and the uploads that only it held. Indexed files stay untouched."""
         collection = self._shelves.open(name)
         uploads = {*collection.upload_digests(), *self._catalog.shadow_digests(collection.info)}
+        collection.close()
+        drop_engines(self._catalog.contents(collection.info))
         self._catalog.delete_collection(name)
         self._shelves.forget(collection)
         self._blobs.drop_unowned(uploads)
+
+    def aliases(self) -> dict[str, str]:
+        """Other names of collections, each with the one that it means."""
+        return self._catalog.aliases()
+
+    def point_alias(self, alias: str, name: str) -> None:
+        """From now on `alias` means this collection. Raises BadInput, Conflict, NotFound."""
+        self._catalog.point_alias(alias, name)
+
+    def delete_alias(self, alias: str) -> None:
+        """What it meant stays. Raises NotFound."""
+        self._catalog.delete_alias(alias)
 
     def migrate(
         self,
@@ -229,15 +260,52 @@ class Service:
 
     def ingest(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[Path | str],
         *,
         collection: str = "default",
         space: str | None = None,
         workers: int | None = None,
         prune: bool = False,
+        columns: str | None = None,
+        ray: str | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> IngestReport:
-        """Indexes files and folders, making the collection when it is not there yet."""
+        """Indexes what `paths` name (`index.batch.sources`), making the collection when it is not
+        there yet. columns, ray: see `api.indexing.HowToIngest`."""
+        target, batcher = self._target(collection, space)
+        how = HowToIngest(workers=workers, prune=prune, columns=columns, ray=ray)
+        return index_all(paths, target, batcher, self._towers.options, how, progress)
+
+    def watch(
+        self,
+        paths: Sequence[Path],
+        *,
+        collection: str = "default",
+        space: str | None = None,
+        workers: int | None = None,
+        every: float,
+        stop: threading.Event,
+        tell: Callable[[IngestReport | CrossbindError], None],
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Keeps files and folders indexed until `stop` is set. Raises what `watch` raises."""
+
+        def take(*, prune: bool, unfinished: frozenset[str]) -> IngestReport:
+            target, batcher = self._target(collection, space)  # it may be migrated meanwhile
+            return ingest(
+                paths,
+                target,
+                batcher,
+                workers=workers or self.settings.threads,
+                prune=prune,
+                unfinished=unfinished,
+                progress=progress,
+            )
+
+        watch(paths, take, every=every, stop=stop, tell=tell)
+
+    def _target(self, collection: str, space: str | None) -> tuple[Collection, Batcher]:
+        """Where to ingest into, made when it is not there yet. Raises SpaceMismatch."""
         try:
             target, batcher = self._open_with_tower(collection)
         except NotFound:
@@ -250,14 +318,7 @@ class Service:
                 "leave the space out, or name another collection",
                 param="space",
             )
-        return ingest(
-            paths,
-            target,
-            batcher,
-            workers=workers or self.settings.threads,
-            prune=prune,
-            progress=progress,
-        )
+        return target, batcher
 
     def add_items(self, collection: str, uploads: Sequence[Upload]) -> list[UploadOutcome]:
         """Stores media handed in from outside. Each upload fails or succeeds on its own."""
@@ -282,13 +343,14 @@ class Service:
         cursor: str | None = None,
         modality: Modality | None = None,
         record: str | None = None,
+        f: Filter | None = None,
     ) -> tuple[list[Item], str | None]:
         """A page of items in the order of their coming, and the cursor of the next page.
 
-        record: only its items.
+        record: only its items. f: only those it means.
         """
         target = self._shelves.open(collection)
-        return target.items(limit=limit, cursor=cursor, modality=modality, record=record)
+        return target.items(limit=limit, cursor=cursor, modality=modality, record=record, f=f)
 
     def update_item(
         self,
@@ -308,6 +370,14 @@ class Service:
         item = self.item(collection, item_id)
         self._shelves.use(collection, lambda target: target.delete([item_id]))
         self._blobs.drop_unowned([item.digest])
+
+    def delete_where(self, collection: str, f: Filter) -> list[str]:
+        """Forgets the items that a filter means. Returns their ids."""
+        before = self._shelves.open(collection).upload_digests()
+        gone = self._shelves.use(collection, lambda target: target.delete_where(f))
+        after = self._shelves.open(collection).upload_digests()
+        self._blobs.drop_unowned({*before} - {*after})
+        return gone
 
     def media(self, collection: str, item_id: str) -> MediaFile:
         """The bytes behind an item. Raises NotFound when they are no longer there."""
@@ -332,23 +402,7 @@ class Service:
 
     def search_many(self, requests: Sequence[SearchRequest]) -> list[SearchAnswer]:
         """Searches of one collection, embedded together. Raises what `search` raises."""
-        for request in requests:
-            if not 1 <= request.k <= MAX_K:
-                raise InvalidQuery(f"k is {request.k}; 1 to {MAX_K} is possible", param="k")
-        (name,) = {request.collection for request in requests}
-        return self._shelves.use(name, partial(self._search, requests))
-
-    def _search(
-        self, requests: Sequence[SearchRequest], collection: Collection
-    ) -> list[SearchAnswer]:
-        start = time.perf_counter()
-        queries = embed_requests(requests, self._towers.of(collection.info), collection)
-        embed_ms = (time.perf_counter() - start) * 1e3
-        calibration = self._calibrations.of(collection.info.space)
-        return [
-            answer(request, query, collection, calibration, embed_ms)
-            for request, query in zip(requests, queries, strict=True)
-        ]
+        return self._searching.search_many(requests)
 
     # The service itself
 
@@ -374,6 +428,7 @@ class Service:
     def close(self) -> None:
         """Finishes what is under way and lets go of every file."""
         self._towers.close()
+        self._shelves.close()
         self._catalog.close()
         if self._jobs is not None:
             self._jobs.close()

@@ -48,3 +48,9 @@ class Shelves:
         """Lets go of one that was deleted."""
         with self._lock:
             self._open.pop(collection.info.id, None)
+
+    def close(self) -> None:
+        """Lets go of what the engines of all of them hold."""
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].close()

@@ -21,17 +21,17 @@ from rich.table import Table
 from rich.text import Text
 
 from api import lists
-from api.job_store import Job
+from api.job_types import Job
 from api.progress import Rate, plain_progress
 from api.requests import CollectionSummary, ModelSummary, SearchAnswer
 from api.shapes import PARTS, many, marked, pace, place_in, printable, short
 from embed.errors import UnsupportedModality
 from embed.media.source import shown
 from embed.types import Modality
-from index.ingest import Progress
+from index.batch.ingest import Progress
+from index.batch.walk import path_of
 from index.migrate import MigrationReport
 from index.types import Failure, Hit, IngestReport
-from index.walk import path_of
 
 BAR_CELLS = 10
 EXCERPT = 160
@@ -107,6 +107,11 @@ class Terminal:
         where = place_in(hit.span)
         if where:
             found.append(f"  {where}", style="cyan")
+        others = [place_in(moment.span) for moment in hit.moments[1:]]
+        if any(others):
+            found.append(f", {', '.join(filter(None, others))}", style="cyan")
+        if hit.group_size is not None and hit.group_size > 1:
+            found.append(f"  +{hit.group_size - 1}", style="dim")
         if hit.text:
             found.append("\n" + short(printable(hit.text), EXCERPT))
         return found
@@ -279,7 +284,9 @@ def _bar(console: Console) -> Bar:
 
 
 def _score(hit: Hit) -> Text:
-    score = hit.rank_score if hit.score is None else hit.score
+    if hit.score is None:
+        return Text.assemble(("─" * BAR_CELLS, "bright_black"), "  words")
+    score = hit.score
     likely = hit.probability
     cells = round(BAR_CELLS * min(max(score if likely is None else likely, 0.0), 1.0))
     told = f" {score:6.3f}" if likely is None else f" {likely:6.1%}"

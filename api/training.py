@@ -33,6 +33,7 @@ from embed.training.ticker import ticker
 from embed.training.types import Record
 from embed.types import Floats, Item, Modality, normalise
 from index.collection import Collection
+from index.search.query import Query
 from index.types import Results
 
 __all__ = ["Told", "json_lines", "ticker", "train"]
@@ -130,9 +131,9 @@ class Neighbours:
         found: list[list[str]] = []
         for start in range(0, len(ids), AT_ONCE):
             some = [self._items(record) for record in ids[start : start + AT_ONCE]]
-            queries = np.stack([self._middle(items) for items in some])
             # A record answers with each of its items, and its own come first.
-            answers = self.collection.search_batch(queries, k=4 * (k + 1))
+            queries = [Query(joint=self._middle(items), k=4 * (k + 1)) for items in some]
+            answers = self.collection.search_batch(queries)
             found += [_near(*both, k) for both in zip(some, answers, strict=True)]
         return found
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("crossbind", "numpy", "onnxruntime", "pillow", "torch", "faiss-cpu")
+PACKAGES = ("crossbind", "numpy", "numkong", "onnxruntime", "pillow", "torch", "faiss-cpu")
 
 
 def setting() -> dict[str, Any]:

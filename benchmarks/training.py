@@ -254,7 +254,10 @@ def _prompts(photos: Path, cache: Path) -> dict[str, Any]:
     for number, name in enumerate(classes):
         files = sorted((photos / name).iterdir())
         pictures = [
-            open_media(file).decode(Modality.IMAGE, image_side=builtin.image_side) for file in files
+            open_media(file, accepts=frozenset({Modality.IMAGE})).decode(
+                Modality.IMAGE, image_side=builtin.image_side
+            )
+            for file in files
         ]
         features.append(embedded(builtin, pictures))
         labels += [number] * len(files)

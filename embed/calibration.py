@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from embed.errors import BadInput, Forbidden, SpaceMismatch, StorageFull
 from embed.types import Modality, Space
+from embed.weights.store import sync
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,9 @@ class Calibration:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             aside.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+            sync(aside)
             aside.replace(path)
+            sync(path.parent)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull(f"no space left for {path}: free some and try again") from error

@@ -80,6 +80,12 @@ _FAMILIES: dict[str, Family] = {
     "onnx": _in("onnx_runtime", "onnx:FOLDER"),
     "bind": _in("bind", "bind:MANIFEST.json"),
     "trained": _in("trained", "trained:FOLDER"),
+    "vectors": Family(
+        form="vectors:DIM",
+        describe="embed.backends.vectors:describe",
+        check="embed.backends.vectors:check",
+        load="embed.backends.vectors:load",
+    ),
 }
 
 

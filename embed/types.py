@@ -203,7 +203,10 @@ class Media:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One medium of a library: a picture, a text, a sound. Several share a `record`."""
+    """One medium of a library: a picture, a text, a sound. Several share a `record`.
+
+    created: when the catalog first had it, ISO 8601; that makes no item another one.
+    """
 
     id: str
     record: str
@@ -214,6 +217,7 @@ class Item:
     text: str | None = None
     origin: Origin = Origin.OBSERVED
     metadata: Metadata = field(default_factory=dict)
+    created: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from embed.errors import BadInput, NotFound
+from embed.errors import BadInput, Conflict, NotFound
 from embed.types import Space
 from index import rows
 from index.contents import Contents
 from index.database import Database
 from index.factory import open_index
-from index.replacement import Replacement
+from index.keys import NO_KEYS, Keys
+from index.replacement import Replacement, check_free
 from index.types import CollectionInfo
 from index.writing import now
 
@@ -31,18 +32,20 @@ class Catalog:
     """The catalog at `path`, made with its folder when absent.
 
     Safe to use from several threads; other processes may read and write the same file.
-    Raises CatalogError when it is damaged, locked or from a newer version; StorageFull; Forbidden.
+    read_only: as `Database` has it. Raises CatalogError when it is damaged, locked or from a newer
+    version; StorageFull; Forbidden.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path)
+    def __init__(self, path: Path, keys: Keys = NO_KEYS, *, read_only: bool = False) -> None:
+        self._database = Database(path, read_only=read_only)
+        self._keys = keys
 
     def close(self) -> None:
         self._database.close()
 
     def contents(self, info: CollectionInfo) -> Contents:
         """What is in a collection. Cheap; raises nothing until it is used."""
-        return Contents(self._database, info)
+        return Contents(self._database, info, self._keys)
 
     def shadow(self, info: CollectionInfo, *, space: Space, chunker: str) -> CollectionInfo:
         """The collection that is to take the place of `info`, in another space: as far as it came,
@@ -96,8 +99,7 @@ class Catalog:
         self.check_new_name(name)
         open_index(index, space.dim)
         with self._database.writing() as connection:
-            if connection.execute("SELECT 1 FROM collections WHERE name = ?", (name,)).fetchone():
-                raise rows.taken(name)
+            check_free(connection, name)
             connection.execute(
                 "INSERT INTO collections (name, space, space_id, chunker, engine, created)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -114,31 +116,80 @@ class Catalog:
         return [rows.collection_from_row(row) for row in found]
 
     def collection(self, name: str) -> CollectionInfo:
-        """Raises NotFound, naming the choices."""
-        known = {info.name: info for info in self.collections()}
-        if name not in known:
+        """By its name or an alias. Raises NotFound, naming the choices."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                f"SELECT {_COLUMNS} FROM collections WHERE name NOT LIKE '%~%' AND"  # noqa: S608 - our own columns
+                " (name = ?1 OR id = (SELECT collection FROM aliases WHERE name = ?1))",
+                (name,),
+            ).fetchone()
+        if row is None:
+            known = [*(info.name for info in self.collections()), *self.aliases()]
             choices = f"the choices are: {', '.join(known)}" if known else "there is none yet"
             raise NotFound(f"no collection is called {name!r}; {choices}", param="collection")
-        return known[name]
+        return rows.collection_from_row(row)
 
     def check_new_name(self, name: str) -> None:
-        """Raises BadInput for a bad name, Conflict when it is taken."""
-        if not _NAME.fullmatch(name):
-            raise BadInput(
-                f"{name!r} is no name for a collection: 1 to 64 letters, digits, '.', '_' or '-', "
-                "the first a letter, a digit or '_'",
-                param="collection",
-            )
-        if any(info.name == name for info in self.collections()):
-            raise rows.taken(name)
+        """Raises BadInput for a bad name, Conflict when a collection or an alias has it."""
+        _check_spelling(name, "collection")
+        with self._database.reading() as connection:
+            check_free(connection, name)
 
     def delete_collection(self, name: str) -> None:
-        """With everything in it, and what is to take its place. Raises NotFound."""
-        number = self.collection(name).id
+        """With everything in it, what is to take its place, and its aliases. Raises NotFound, and
+        Conflict for an alias: it is no name to delete by."""
+        info = self.collection(name)
+        if info.name != name:
+            raise Conflict(
+                f"{name!r} is an alias of collection {info.name!r}: delete the alias, or the "
+                "collection by its own name",
+                param="collection",
+            )
+        number = info.id
         with self._database.writing() as connection:
             connection.execute(
                 "DELETE FROM collections WHERE id = ? OR name = ?", (number, name + SHADOW)
             )
+
+    # Aliases
+
+    def aliases(self) -> dict[str, str]:
+        """Other names, each with the name of the collection that it means, in order."""
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT a.name, c.name FROM aliases a JOIN collections c ON c.id = a.collection"
+                " ORDER BY a.name"
+            ).fetchall()
+        return dict(found)
+
+    def point_alias(self, alias: str, name: str) -> CollectionInfo:
+        """From now on `alias` means what `name` means now. Whoever asks for it meanwhile finds the
+        one before or this one, never none.
+
+        Raises BadInput for a bad alias, Conflict when a collection is called so, NotFound.
+        """
+        _check_spelling(alias, "alias")
+        info = self.collection(name)
+        with self._database.writing() as connection:
+            if connection.execute("SELECT 1 FROM collections WHERE name = ?", (alias,)).fetchone():
+                raise rows.taken(alias, "alias")
+            made = connection.execute(
+                "INSERT OR REPLACE INTO aliases (name, collection, created)"
+                " SELECT ?, id, ? FROM collections WHERE id = ?",
+                (alias, now(), info.id),
+            ).rowcount
+        if not made:
+            raise rows.gone(info)
+        return info
+
+    def delete_alias(self, alias: str) -> None:
+        """What it means stays. Raises NotFound, naming the choices."""
+        with self._database.writing() as connection:
+            gone = connection.execute("DELETE FROM aliases WHERE name = ?", (alias,)).rowcount
+        if not gone:
+            known = self.aliases()
+            choices = f"the choices are: {', '.join(known)}" if known else "there is none yet"
+            raise NotFound(f"no alias is called {alias!r}; {choices}", param="alias")
 
     def holds_upload(self, digest: str) -> bool:
         """Whether an item of any collection has these bytes and no file of its own."""
@@ -147,3 +198,13 @@ class Catalog:
                 "SELECT 1 FROM items WHERE digest = ? AND uri IS NULL LIMIT 1", (digest,)
             ).fetchone()
         return found is not None
+
+
+def _check_spelling(name: str, param: str) -> None:
+    if not _NAME.fullmatch(name):
+        noun = "an alias" if param == "alias" else "a collection"
+        raise BadInput(
+            f"{name!r} is no name for {noun}: 1 to 64 letters, digits, '.', '_' or '-', the first "
+            "a letter, a digit or '_'",
+            param=param,
+        )

@@ -7,7 +7,7 @@ Together with `writing.py` and `catalog.py` this is the only place that speaks S
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from embed.errors import BadInput, NotFound
 from embed.types import Floats, Fragment, Item, Modality
 from index import rows
 from index.database import Database
+from index.keys import NO_KEYS, Keys
 from index.types import (
     CollectionInfo,
     Failure,
@@ -24,9 +25,10 @@ from index.types import (
     Ids,
     NewFragment,
     Partition,
+    Place,
     VectorKind,
 )
-from index.writing import Writing
+from index.writing import Writing, uris_of
 
 _PARAMETERS = 500  # bound per statement; SQLite's own limit was once 999
 _CHUNK = 4096  # vectors held at a time while an engine loads
@@ -35,12 +37,16 @@ _PAGE = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionState:
-    """A partition as it stands. seq: of its last change."""
+    """A partition as it stands. seq: of its last change.
+
+    items: of the last change of what is said about any item of the collection.
+    """
 
     id: int
     partition: Partition
     dim: int
     seq: int
+    items: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,9 +64,10 @@ class Changes:
 class Contents:
     """One collection of `database`. Safe to use from several threads."""
 
-    def __init__(self, database: Database, info: CollectionInfo) -> None:
+    def __init__(self, database: Database, info: CollectionInfo, keys: Keys = NO_KEYS) -> None:
         self.info = info
         self._database = database
+        self._keys = keys
 
     @contextmanager
     def writing(self) -> Iterator[Writing]:
@@ -73,6 +80,12 @@ class Contents:
             yield writing
             writing.finish()
 
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One unchanging view, for those beside this file that read what it does not."""
+        with self._database.reading() as connection:
+            yield connection
+
     def partitions(self) -> list[PartitionState]:
         """Those that ever held a vector. One small read, fit to come before every search.
 
@@ -80,7 +93,7 @@ class Contents:
         """
         with self._database.reading() as connection:
             found = connection.execute(
-                "SELECT p.id, p.modality, p.kind, p.dim, p.seq FROM collections c"
+                "SELECT p.id, p.modality, p.kind, p.dim, p.seq, c.seq FROM collections c"
                 " LEFT JOIN partitions p ON p.collection = c.id"
                 " WHERE c.id = ? AND c.space_id = ? ORDER BY p.id",
                 (self.info.id, self.info.space.id),
@@ -93,8 +106,9 @@ class Contents:
                 partition=Partition(Modality(modality), VectorKind(kind)),
                 dim=dim,
                 seq=seq,
+                items=items,
             )
-            for number, modality, kind, dim, seq in found
+            for number, modality, kind, dim, seq, items in found
             if number is not None
         ]
 
@@ -121,6 +135,40 @@ class Contents:
                 removed=np.array(removed, dtype=np.int64).reshape(-1),
             )
 
+    def place(self, partition: PartitionState) -> Place | None:
+        """Where an engine of this partition may keep files; None where nothing may be written."""
+        if self._database.read_only:
+            return None
+        with self._database.reading() as connection:
+            (epoch,) = connection.execute("SELECT epoch FROM meta").fetchone()
+        folder = self._database.path.parent / "indexes" / f"{self.info.id}-{partition.id}"
+        return Place(folder, epoch, self._keys)
+
+    def probes(self, partition: PartitionState, count: int) -> Floats:
+        """`(P, dim)`, P <= count: vectors of other modalities in the space of this partition, which
+        is how most queries come; its own where there are no others."""
+        with self._database.reading() as connection:
+            others = connection.execute(
+                "SELECT id FROM partitions WHERE collection = ? AND (id = ? OR (kind = ? AND"
+                " kind = 'joint')) ORDER BY id = ?, modality != 'text', id",
+                (
+                    self.info.id,
+                    partition.id,
+                    partition.partition.kind.value,
+                    partition.id,
+                ),
+            ).fetchall()
+            for (other,) in others:
+                found = connection.execute(
+                    "SELECT vector FROM vectors WHERE partition = ? ORDER BY fragment LIMIT ?",
+                    (other, count),
+                ).fetchall()
+                if found:
+                    break
+            else:
+                found = []
+        return rows.vectors_from_blobs([blob for (blob,) in found], partition.dim)
+
     def owners(self, fragments: Iterable[int]) -> dict[int, str]:
         """The public item id of each fragment; those that are gone are left out."""
         found = self._by_fragment("f.id, i.key", fragments)
@@ -130,6 +178,21 @@ class Contents:
         """Fragments with their items, by id; those that are gone are left out."""
         found = self._by_fragment(f"f.id, f.span, {rows.ITEM_COLUMNS}", fragments)
         return {row[0]: rows.fragment_from_row(row) for row in found}
+
+    def items_of(self, numbers: Sequence[int]) -> list[Item]:
+        """By the catalog's own ids, in their order; those that are gone are left out."""
+        found: dict[int, Item] = {}
+        with self._database.reading() as connection:
+            for start in range(0, len(numbers), _PARAMETERS):
+                some = numbers[start : start + _PARAMETERS]
+                marks = ", ".join("?" * len(some))
+                for row in connection.execute(
+                    f"SELECT i.id, {rows.ITEM_COLUMNS} FROM items i"  # noqa: S608 - our own columns
+                    f" JOIN records r ON r.id = i.record WHERE i.id IN ({marks})",
+                    some,
+                ):
+                    found[row[0]] = rows.item_from_row(row[1:])
+        return [found[number] for number in numbers if number in found]
 
     def item(self, key: str) -> Item:
         """Raises NotFound."""
@@ -181,23 +244,12 @@ class Contents:
         Raises NotFound.
         """
         self.item(key)
-        return self._vectors("i.collection = ? AND i.key = ?", (self.info.id, key), kind)
-
-    def vector_of_fragment(self, fragment: int) -> Floats:
-        """`(D,)`, joint. Raises NotFound."""
-        found = self._vectors("f.id = ?", (fragment,), VectorKind.JOINT)
-        if not len(found):
-            raise NotFound(f"collection {self.info.name!r} has no fragment {fragment}")
-        vector: Floats = found[0]
-        return vector
-
-    def _vectors(self, where: str, values: rows.Row, kind: VectorKind) -> Floats:
         with self._database.reading() as connection:
             found = connection.execute(
-                "SELECT v.vector, p.dim FROM items i JOIN fragments f ON f.item = i.id"  # noqa: S608 - our own condition
+                "SELECT v.vector, p.dim FROM items i JOIN fragments f ON f.item = i.id"
                 " JOIN vectors v ON v.fragment = f.id JOIN partitions p ON p.id = v.partition"
-                f" WHERE {where} AND p.kind = ? ORDER BY f.id",
-                (*values, VectorKind(kind).value),
+                " WHERE i.collection = ? AND i.key = ? AND p.kind = ? ORDER BY f.id",
+                (self.info.id, key, VectorKind(kind).value),
             ).fetchall()
         dim = found[0][1] if found else 0
         return rows.vectors_from_blobs([blob for blob, _ in found], dim)
@@ -230,6 +282,22 @@ class Contents:
                 (self.info.id,),
             )
             return rows.file_states_from_rows(found)
+
+    def states_at(self, files: Iterable[str]) -> dict[str, FileState]:
+        """As `file_states`, of the files at these uris only."""
+        wanted = [one for uri in files for one in uris_of(uri)]
+        found: list[rows.Row] = []
+        with self._database.reading() as connection:
+            for start in range(0, len(wanted), _PARAMETERS):
+                some = wanted[start : start + _PARAMETERS]
+                marks = ", ".join("?" * len(some))
+                found += connection.execute(
+                    "SELECT i.uri, i.key, r.key, i.modality, i.digest, i.size, i.mtime_ns,"  # noqa: S608 - marks only
+                    " i.checked_ns FROM items i JOIN records r ON r.id = i.record"
+                    f" WHERE i.collection = ? AND i.uri IN ({marks})",
+                    [self.info.id, *some],
+                )
+        return rows.file_states_from_rows(found)
 
     def upload_digests(self) -> list[str]:
         """Digests of items that have no file of their own."""

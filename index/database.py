@@ -8,6 +8,7 @@ processes read while one writes; `synchronous=FULL` makes a commit survive the l
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 import threading
 import time
@@ -21,31 +22,43 @@ from embed.errors import (
     CatalogError,
     CrossbindError,
     Forbidden,
+    NotFound,
     StorageFull,
     TooLarge,
 )
+from index.disk import make_folder
+from index.failpoints import reach
 
 APPLICATION_ID = 0x58424E44  # "XBND", at byte 68 of the file
 BUSY_SECONDS = 30.0
+_FROZEN = "ro&immutable=1"  # opened anew for each view, for nothing tells of a change
 
 
 class Database:
     """The file at `path`, made with its folders when absent, and brought up to date.
 
-    scripts: those that make its tables, by default the catalog's.
+    scripts: those that make its tables, by default the catalog's. read_only: nothing is made or
+    changed, so that the file may lie where nothing can be written; writing raises Forbidden.
     Safe to use from several threads. Raises CatalogError when the file is damaged, is not a
-    catalog, was written by a newer version, or stays locked; StorageFull; Forbidden.
+    catalog, was written by a newer version, or stays locked; StorageFull; Forbidden; NotFound when
+    there is none to read.
     """
 
-    def __init__(self, path: Path, *, scripts: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, path: Path, *, scripts: Sequence[str] | None = None, read_only: bool = False
+    ) -> None:
         self.path = path.absolute()
+        self.read_only = read_only
         self._scripts = scripts
         self._write_lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
         with self._translated():
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._writer = self._connect("rwc")
+            if read_only and not self.path.is_file():
+                raise NotFound(f"there is no catalog at {self.path} to read: name another home")
+            if not read_only:
+                make_folder(self.path.parent, 0o700)
+            self._writer = self._connect(self._reading_mode() if read_only else "rwc")
             try:
                 self._prepare()
             except BaseException:
@@ -57,38 +70,73 @@ class Database:
         """One transaction: all of it is on disk when the block ends, or none of it ever."""
         with self._write_lock, self._translated():
             self._check_open()
+            if self.read_only:
+                raise Forbidden(f"the catalog {self.path} is open to be read only: nothing changes")
             with _transaction(self._writer, "BEGIN IMMEDIATE"):
+                reach("transaction.begun")
                 yield self._writer
+                reach("transaction.written")
+            reach("transaction.committed")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One unchanging view of the file, whatever is written meanwhile."""
         with self._translated():
             self._check_open()
+            mode = self._reading_mode()
             try:
                 connection = self._idle.pop()
             except IndexError:
-                connection = self._connect("rw")
+                connection = self._connect(mode)
                 connection.execute("PRAGMA query_only = ON")
             try:
                 with _transaction(connection, "BEGIN"):
                     yield connection
             finally:
                 self._give_back(connection)
+                if mode == _FROZEN:
+                    self._drop_idle()
+
+    def copy_to(self, path: Path) -> None:
+        """The whole file as it is at one moment, as one new file; meanwhile others may write.
+
+        By SQLite's online backup; on return it is on disk, its name not yet.
+        """
+        with self._translated():
+            source = self._connect(self._reading_mode())
+            target = sqlite3.connect(path, isolation_level=None)
+            try:
+                source.backup(target)
+                target.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
+            finally:
+                target.close()
+                source.close()
 
     def close(self) -> None:
         """Closes every connection; one that is being read from closes when its reader is done."""
         with self._write_lock:
             self._closed = True
-            while self._idle:
-                self._idle.pop().close()
+            self._drop_idle()
             self._writer.close()
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         self._idle.append(connection)
         if self._closed:
-            with suppress(IndexError):
+            self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
                 self._idle.pop().close()
+
+    def _reading_mode(self) -> str:
+        """SQLite reads a file beside its log even where it may only read, but cannot begin a log in
+        a folder that it may not write to: then it must believe that nobody else can.
+        """
+        if not self.read_only:
+            return "rw"
+        log = self.path.with_name(f"{self.path.name}-wal")
+        return "ro" if log.exists() or os.access(self.path.parent, os.W_OK) else _FROZEN
 
     def _check_open(self) -> None:
         if self._closed:
@@ -102,8 +150,11 @@ class Database:
             isolation_level=None,
             check_same_thread=False,
         )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
+        try:
+            connection.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _prepare(self) -> None:
@@ -111,12 +162,20 @@ class Database:
         with _transaction(self._writer, "BEGIN"):
             done = self._check_owner(newest=len(scripts))
         if done == len(scripts):
+            (mode,) = self._writer.execute("PRAGMA journal_mode").fetchone()
+            if mode != "wal" and not self.read_only:  # a snapshot's copy that was put here by hand
+                self._enter_wal()
             return
+        if self.read_only:
+            raise CatalogError(
+                f"{self.path} was written by an older Crossbind (catalog version {done}; this one "
+                f"reads {len(scripts)}): open it once where it may be written"
+            )
         self._enter_wal()
         with self.writing() as connection:
             done = self._check_owner(newest=len(scripts))
             for script in scripts[done:]:
-                for statement in _statements(script):
+                for statement in statements(script):
                     connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {len(scripts)}")
@@ -170,7 +229,7 @@ def migrations(package: str = "index") -> list[str]:
     return [entry.read_text("utf-8") for entry in sorted(scripts, key=lambda entry: entry.name)]
 
 
-def _statements(script: str) -> Iterator[str]:
+def statements(script: str) -> Iterator[str]:
     """`executescript` would commit first, so the statements are told apart here."""
     statement = ""
     for line in script.splitlines(keepends=True):

@@ -1,15 +1,20 @@
 """An engine that follows one partition of the catalog.
 
-It remembers the seq up to which it has read, and replays what was committed since, by this process
-or another. It knows neither engines by name nor what the vectors mean.
+The engine remembers the seq up to which it was told; what was committed since, by this process or
+another, is replayed. It knows neither engines by name nor what the vectors mean.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import nullcontext
 
+from embed.errors import CatalogError, InvalidVector
+from embed.types import Floats
 from index.contents import Contents, PartitionState
-from index.types import VectorIndex
+from index.qdrant import payloads
+from index.types import Ids, VectorIndex
 
 
 class Follower:
@@ -17,22 +22,46 @@ class Follower:
 
     def __init__(self, vectors: VectorIndex) -> None:
         self.vectors = vectors
-        self._seq = 0
+        self._keeper = payloads.keeper(vectors)
         self._lock = threading.Lock()
 
-    def follow(self, contents: Contents, state: PartitionState) -> None:
+    def follow(
+        self, contents: Contents, state: PartitionState, probes: Callable[[], Floats]
+    ) -> None:
         """Takes in everything up to `state`, at least. Safe in several threads; one does the work.
+
+        probes: queries like those to come, see `VectorIndex.commit`.
 
         Broken off half-way it starts again where it began, and taking a vector in twice is the same
         as once.
         """
-        if self._seq >= state.seq:
+        if self._is_told(state):
             return
-        with self._lock:
-            if self._seq >= state.seq:
-                return
-            with contents.changes_since(state, self._seq) as changes:
+        with self._lock, self._keeper.turn() if self._keeper else nullcontext():
+            self._follow_vectors(contents, state, probes)
+            if self._keeper and not payloads.told_all(self._keeper, state):
+                payloads.tell(self._keeper, contents, state)
+
+    def _is_told(self, state: PartitionState) -> bool:
+        keeper = self._keeper
+        return self.vectors.seq >= state.seq and (
+            keeper is None or payloads.told_all(keeper, state)
+        )
+
+    def _follow_vectors(
+        self, contents: Contents, state: PartitionState, probes: Callable[[], Floats]
+    ) -> None:
+        if self.vectors.seq < state.seq:
+            with contents.changes_since(state, self.vectors.seq) as changes:
                 for ids, vectors in changes.added:
-                    self.vectors.upsert(ids, vectors)
+                    self._take(ids, vectors)
                 self.vectors.remove(changes.removed)
-                self._seq = changes.seq
+                self.vectors.commit(changes.seq, probes)
+
+    def _take(self, ids: Ids, vectors: Floats) -> None:
+        try:
+            self.vectors.upsert(ids, vectors)
+        except InvalidVector as error:  # nobody's input: what was stored was sound
+            raise CatalogError(
+                f"the catalog holds a damaged vector ({error.message}): crossbind repair mends it"
+            ) from error

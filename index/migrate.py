@@ -24,12 +24,12 @@ from embed.errors import Conflict, CrossbindError, NotFound, UnsupportedModality
 from embed.media.read import open_media
 from embed.types import Item, Media, Modality
 from index import rows
+from index.batch.ingest import COMMIT_SECONDS, Progress
+from index.batch.pieces import Pieces, cut, cut_media
 from index.catalog import Catalog
 from index.collection import Collection
-from index.ingest import COMMIT_SECONDS, Progress
-from index.pieces import Pieces, cut, cut_media
-from index.recall import Recall, compare
 from index.replacement import Pending
+from index.search.recall import Recall, compare
 from index.types import FATAL, Entry, Failure
 
 COMMIT_ITEMS = 64
@@ -172,7 +172,7 @@ class _Migration:
             switched = replacement.switch(
                 settled=self.settled,
                 left=self.left,
-                failures=[f for f in self.failures.values() if f.uri.startswith("file:")],
+                failures=[f for f in self.failures.values() if not f.uri.startswith("upload:")],
                 keep=keep,
             )
             if switched:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from index import rows
 from index.database import Database
+from index.failpoints import reach
 from index.types import CollectionInfo, Failure
 from index.writing import Writing
 
@@ -62,6 +63,8 @@ _ADOPT = (
     WHERE new.id = fragments.item AND new.collection = :new
     AND old.key = new.key AND old.collection = :old""",
     "UPDATE partitions SET collection = :old WHERE collection = :new",
+    "UPDATE items SET seq = (SELECT seq FROM clock) WHERE collection = :old",
+    "UPDATE collections SET seq = (SELECT seq FROM clock) WHERE id = :old",
     """UPDATE collections AS old SET space = new.space, space_id = new.space_id,
     chunker = new.chunker FROM collections new WHERE old.id = :old AND new.id = :new""",
     "DELETE FROM collections WHERE id = :new",
@@ -112,9 +115,11 @@ class Replacement:
                 self._keep(connection, keep)
             for statement in _DROP:
                 connection.execute(statement, self._both)
+            reach("replacement.dropped")
             self._leave(connection, left)
             for statement in _ADOPT:
                 connection.execute(statement, self._both)
+            reach("replacement.adopted")
             there = replace(self._info, space=self._shadow.space, chunker=self._shadow.chunker)
             writing = Writing(connection, there)
             for failure in failures:
@@ -122,8 +127,7 @@ class Replacement:
         return True
 
     def _keep(self, connection: sqlite3.Connection, name: str) -> None:
-        if connection.execute("SELECT 1 FROM collections WHERE name = ?", (name,)).fetchone():
-            raise rows.taken(name)  # since the beginning
+        check_free(connection, name)  # it was, in the beginning
         for statement in _KEEP:
             connection.execute(statement, {**self._both, "name": name})
 
@@ -132,6 +136,13 @@ class Replacement:
 
     def _leave(self, connection: sqlite3.Connection, left: Iterable[str]) -> None:
         ids = (self._info.id, self._shadow.id)
+        left = list(left)
+        connection.executemany(
+            "INSERT INTO removals (collection, seq, item)"
+            " SELECT collection, (SELECT seq FROM clock), id FROM items"
+            " WHERE collection IN (?, ?) AND key = ?",
+            [(*ids, key) for key in left],
+        )
         connection.executemany(
             "DELETE FROM items WHERE collection IN (?, ?) AND key = ?",
             [(*ids, key) for key in left],
@@ -141,3 +152,15 @@ class Replacement:
             " AND NOT EXISTS (SELECT 1 FROM items WHERE record = records.id)",
             ids,
         )
+
+
+def check_free(connection: sqlite3.Connection, name: str) -> None:
+    """Raises Conflict when a collection or an alias is called so."""
+    if connection.execute("SELECT 1 FROM collections WHERE name = ?", (name,)).fetchone():
+        raise rows.taken(name)
+    alias = connection.execute(
+        "SELECT c.name FROM aliases a JOIN collections c ON c.id = a.collection WHERE a.name = ?",
+        (name,),
+    ).fetchone()
+    if alias:
+        raise rows.taken_by_alias(name, alias[0])

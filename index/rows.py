@@ -30,7 +30,9 @@ from embed.types import (
 )
 from index.types import CollectionInfo, Entry, FileStamp, FileState
 
-ITEM_COLUMNS = "i.key, r.key, i.modality, i.uri, i.digest, i.title, i.text, i.origin, i.metadata"
+ITEM_COLUMNS = (
+    "i.key, r.key, i.modality, i.uri, i.digest, i.title, i.text, i.origin, i.metadata, i.created"
+)
 PAGE_TEXT = 1000  # characters of a text in a list, where a thousand long ones would be gigabytes
 PAGE_COLUMNS = ITEM_COLUMNS.replace("i.text", f"substr(i.text, 1, {PAGE_TEXT})")
 
@@ -58,7 +60,7 @@ def space_to_text(space: Space) -> str:
 
 def item_from_row(row: Row) -> Item:
     """From ITEM_COLUMNS."""
-    key, record, modality, uri, digest, title, text, origin, metadata = row
+    key, record, modality, uri, digest, title, text, origin, metadata, created = row
     return Item(
         id=key,
         record=record,
@@ -69,6 +71,7 @@ def item_from_row(row: Row) -> Item:
         text=text,
         origin=Origin(origin),
         metadata=metadata_from_text(metadata),
+        created=created,
     )
 
 
@@ -197,9 +200,15 @@ def gone(info: CollectionInfo) -> NotFound:
     )
 
 
-def taken(name: str) -> Conflict:
+def taken(name: str, param: str = "collection") -> Conflict:
     return Conflict(
-        f"there is a collection {name!r} already: use it, or choose another name",
+        f"there is a collection {name!r} already: use it, or choose another name", param=param
+    )
+
+
+def taken_by_alias(name: str, target: str) -> Conflict:
+    return Conflict(
+        f"{name!r} is an alias of collection {target!r}: choose another name, or delete the alias",
         param="collection",
     )
 

@@ -5,18 +5,22 @@ This file knows no engine and no database.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from numpy import int64
+import numpy as np
 from numpy.typing import NDArray
 
 from embed.errors import CatalogError, MissingDependency, MissingWeights, StorageFull
 from embed.types import Floats, Item, Metadata, Modality, Origin, Space, Span
+from index.keys import NO_KEYS, Keys
+from index.metadata.filters import Filter
 
-Ids = NDArray[int64]
+Ids = NDArray[np.int64]
 
 # These are not a file's fault, and the next file would meet them too.
 FATAL = (MissingDependency, MissingWeights, StorageFull, CatalogError)
@@ -139,14 +143,63 @@ class Found:
     recall_estimate: float | None = 1.0
 
 
+class Where:
+    """Which rows may answer a search.
+
+    filter: the same as a predicate, for engines that hold what is said about items.
+    """
+
+    def __init__(self, select: Callable[[], Ids], filter: Filter | None = None) -> None:  # noqa: A002
+        self._select = select
+        self.filter = filter
+
+    @classmethod
+    def of(cls, ids: Ids) -> Where:
+        """These and no others, in any order, known or not."""
+        return cls(lambda: np.unique(np.asarray(ids, dtype=np.int64)))
+
+    @cached_property
+    def ids(self) -> Ids:
+        """Ascending, once each; worked out when first asked for."""
+        return self._select()
+
+
+class Place(NamedTuple):
+    """Where an engine may keep files: a folder of its own.
+
+    epoch: of the catalog. What was kept under another one belongs to another history.
+    keys: for servers that ask for one.
+    """
+
+    folder: Path
+    epoch: str
+    keys: Keys = NO_KEYS
+
+
 @runtime_checkable
 class VectorIndex(Protocol):
-    """Vectors by id, searched by inner product. Search is safe beside one writer."""
+    """Vectors by id, searched by inner product. Search is safe beside one writer.
+
+    An engine is a cache of the catalog: `seq` is how far it has been told.
+    """
 
     @property
     def dim(self) -> int: ...
 
+    @property
+    def seq(self) -> int:
+        """Of the catalog: all up to it is in here. 0 for an empty engine."""
+        ...
+
     def __len__(self) -> int: ...
+
+    def commit(self, seq: int, probes: Callable[[], Floats]) -> None:
+        """All that the catalog held at `seq` was handed over.
+
+        probes: `(P, dim)` queries like those to come, from other modalities where there are some;
+        an engine that must be tuned is tuned on them.
+        """
+        ...
 
     def upsert(self, ids: Ids, vectors: Floats) -> None:
         """Adds `(N, dim)` unit vectors under `(N,)` ids; an id already there is replaced."""
@@ -156,17 +209,31 @@ class VectorIndex(Protocol):
         """Forgets ids; unknown ones are ignored."""
         ...
 
-    def search(self, queries: Floats, k: int, where: Ids | None = None) -> Found:
-        """The k nearest of each of `(Q, dim)` queries, among the ids in `where` when given."""
+    def search(self, queries: Floats, k: int, where: Where | None = None) -> Found:
+        """The k nearest of each of `(Q, dim)` queries, among the rows in `where` when given."""
         ...
+
+    def close(self) -> None:
+        """Lets go of files, threads and connections."""
+        ...
+
+
+class Moment(NamedTuple):
+    """A place in an item that was found: which fragment, where it is, its cosine."""
+
+    fragment: int
+    span: Span | None
+    score: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """One item that was found, and the fragment of it that matched best.
 
-    score: cosine in [-1, 1]. probability: calibrated, None without a calibration.
-    rank_score: what hits are sorted by. text: the passage for a text fragment.
+    score: cosine in [-1, 1], None where only words found it. probability: calibrated, None without
+    a calibration. rank_score: what hits are sorted by. text: the passage for a text fragment.
+    found_by: `vector`, `words` or both. group_size: items that it stands for, where hits are
+    grouped. moments: its best places, best first, where several were asked for.
     """
 
     item: Item
@@ -177,15 +244,23 @@ class Hit:
     rank_score: float
     collection: str
     text: str | None = None
+    found_by: tuple[str, ...] = ("vector",)
+    group_size: int | None = None
+    moments: tuple[Moment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """Hits, and how sure the engines are that these are the best ones."""
+    """Hits, and how sure the engines are that these are the best ones.
+
+    passed: fragments that this page showed or its offset passed over. more: there are others.
+    """
 
     hits: list[Hit]
     exact: bool
     recall_estimate: float | None
+    passed: tuple[int, ...] = ()
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

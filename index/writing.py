@@ -1,7 +1,8 @@
 """One write transaction: items put in, replaced and removed, with their vectors and failures.
 
 Everything here runs inside a transaction that `catalog.py` opened. A vector that goes leaves a row
-in `deletions`, and every partition touched takes the transaction's `seq`, so that readers follow.
+in `deletions`, an item in `removals`; every item of which something else is said now, and every
+partition and collection touched, take the transaction's `seq`, so that readers follow.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from uuid import uuid4
 from embed.errors import Conflict, NotFound, SpaceMismatch
 from embed.types import Floats, Metadata, Modality
 from index import rows
+from index.failpoints import reach
 from index.types import (
     CollectionInfo,
     Entry,
@@ -33,7 +35,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _uris(file: str) -> list[str]:
+def uris_of(file: str) -> list[str]:
     """Where the items of a file may be: its own uri, and those of what else it holds."""
     return [file, *(part_uri(file, modality) for modality in Modality)]
 
@@ -83,7 +85,9 @@ class Writing:
             if entry.id is None and known.title is not None:
                 entry = replace(entry, title=known.title)
             self._update(entry, item, record)
-            self._drop_record_if_empty(known.record)
+            if record != known.record:
+                self._leave_record(known.record)
+        reach("item.written")
         self._add_fragments(item, entry)
         if entry.uri is not None:
             self.forgive(entry.uri)
@@ -103,28 +107,33 @@ class Writing:
         self._remove(*row)
         parts = [self._lookup("key", part_id(key, modality)) for modality in Modality]
         if row[2] is not None:
-            parts += [self._lookup("uri", uri) for uri in _uris(row[2])]
+            parts += [self._lookup("uri", uri) for uri in uris_of(row[2])]
         for part in filter(None, parts):
             self._remove(part.row, part.record, None)
         return True
 
     def _remove(self, item: int, record: int, uri: str | None) -> None:
         self._drop_fragments(item)
+        self._sql(
+            "INSERT INTO removals (collection, seq, item) VALUES (?, ?, ?)",
+            (self._info.id, self._seq, item),
+        )
         self._sql("DELETE FROM items WHERE id = ?", (item,))
-        self._drop_record_if_empty(record)
+        self._leave_record(record)
         if uri is not None:
-            for one in _uris(uri):
+            for one in uris_of(uri):
                 self.forgive(one)
 
     def update(self, key: str, *, metadata: Metadata | None, title: str | None) -> None:
         """Replaces what is not None. Raises BadInput."""
         self._sql(
             "UPDATE items SET metadata = coalesce(?, metadata), title = coalesce(?, title),"
-            " updated = ? WHERE collection = ? AND key = ?",
+            " updated = ?, seq = ? WHERE collection = ? AND key = ?",
             (
                 None if metadata is None else rows.metadata_to_text(metadata),
                 rows.storable(title),
                 self._now,
+                self._seq,
                 self._info.id,
                 key,
             ),
@@ -137,19 +146,20 @@ class Writing:
         another file is at `to`.
         """
         rows.check_uri(to)
-        if uri != to and any(self._lookup("uri", one) for one in _uris(to)):
+        if uri != to and any(self._lookup("uri", one) for one in uris_of(to)):
             raise Conflict(f"another item is at {to!r} already: remove it first", param="uri")
         old, new = renamed or ("", "")
         moved = 0
-        for before, after in zip(_uris(uri), _uris(to), strict=True):
+        for before, after in zip(uris_of(uri), uris_of(to), strict=True):
             moved += self._sql(
                 "UPDATE items SET uri = ?, size = ?, mtime_ns = ?, checked_ns = ?, updated = ?,"
-                " title = CASE WHEN title = ? THEN ? ELSE title END"
+                " seq = ?, title = CASE WHEN title = ? THEN ? ELSE title END"
                 " WHERE collection = ? AND uri = ?",
                 (
                     after,
                     *rows.stamp_to_columns(stamp),
                     self._now,
+                    self._seq,
                     rows.storable(old),
                     rows.storable(new),
                     self._info.id,
@@ -169,7 +179,7 @@ class Writing:
             [
                 (*rows.stamp_to_columns(stamp), self._info.id, one)
                 for uri, stamp in stamps.items()
-                for one in _uris(uri)
+                for one in uris_of(uri)
             ],
         )
 
@@ -186,11 +196,17 @@ class Writing:
         self._sql("DELETE FROM failures WHERE collection = ? AND uri = ?", (self._info.id, uri))
 
     def finish(self) -> None:
-        """Gives the partitions that changed their new seq."""
+        """Gives the partitions that changed their new seq, and the collection if items did."""
         self._sql(
             "UPDATE partitions SET seq = :seq WHERE collection = :collection AND ("
             " EXISTS (SELECT 1 FROM vectors WHERE partition = partitions.id AND seq = :seq)"
             " OR EXISTS (SELECT 1 FROM deletions WHERE partition = partitions.id AND seq = :seq))",
+            {"seq": self._seq, "collection": self._info.id},
+        )
+        self._sql(
+            "UPDATE collections SET seq = :seq WHERE id = :collection AND ("
+            " EXISTS (SELECT 1 FROM items WHERE collection = :collection AND seq = :seq)"
+            " OR EXISTS (SELECT 1 FROM removals WHERE collection = :collection AND seq = :seq))",
             {"seq": self._seq, "collection": self._info.id},
         )
 
@@ -222,7 +238,9 @@ class Writing:
         found = self._sql("SELECT id FROM records WHERE collection = ? AND key = ?", owner)
         return int(found.fetchone()[0])
 
-    def _drop_record_if_empty(self, record: int) -> None:
+    def _leave_record(self, record: int) -> None:
+        """An item has left it. Of the others `has` may be untrue now; without any it goes too."""
+        self._sql("UPDATE items SET seq = ? WHERE record = ?", (self._seq, record))
         self._sql(
             "DELETE FROM records WHERE id = ?"
             " AND NOT EXISTS (SELECT 1 FROM items WHERE record = records.id)",
@@ -233,8 +251,8 @@ class Writing:
         metadata = rows.metadata_to_text(entry.metadata or {})
         cursor = self._sql(
             "INSERT INTO items (collection, key, created, metadata, record, modality, origin,"
-            " digest, uri, size, mtime_ns, checked_ns, updated, title, text)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " digest, uri, size, mtime_ns, checked_ns, updated, seq, title, text)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (self._info.id, key, self._now, metadata, *self._columns(entry, record)),
         )
         assert cursor.lastrowid is not None
@@ -243,7 +261,7 @@ class Writing:
     def _update(self, entry: Entry, item: int, record: int) -> None:
         self._sql(
             "UPDATE items SET record = ?, modality = ?, origin = ?, digest = ?, uri = ?, size = ?,"
-            " mtime_ns = ?, checked_ns = ?, updated = ?, title = ?, text = ? WHERE id = ?",
+            " mtime_ns = ?, checked_ns = ?, updated = ?, seq = ?, title = ?, text = ? WHERE id = ?",
             (*self._columns(entry, record), item),
         )
         if entry.metadata is not None:
@@ -259,6 +277,7 @@ class Writing:
             entry.uri,
             *rows.stamp_to_columns(entry.stamp),
             self._now,
+            self._seq,
             rows.storable(entry.title),
             rows.storable(entry.text),
         )

@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import JSONResponse, Response
 
-from api.answers import CollectionAnswer, CollectionList, FailureList
-from api.routes.inputs import Served, json_body, permit, takes
+from api.answers import AliasList, CollectionAnswer, CollectionList, FailureList
+from api.routes.inputs import Served, json_body, permit, permit_index, takes
 from api.schemas import CollectionBody
-from embed.errors import Conflict
+from embed.errors import Conflict, NotFound
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
 
@@ -33,6 +33,7 @@ def put_collection(
     service: Served, c: str, body: Annotated[CollectionBody, Depends(json_body(CollectionBody))]
 ) -> JSONResponse:
     permit(service, body.space)
+    permit_index(service, body.index)
     try:
         made = service.create_collection(c, space=body.space, index=body.index)
     except Conflict:
@@ -61,3 +62,28 @@ def delete_collection(service: Served, c: str) -> Response:
 @router.get("/{c}/failures", summary="Files that could not be indexed", response_model=FailureList)
 def list_failures(service: Served, c: str) -> JSONResponse:
     return JSONResponse({"failures": [asdict(failure) for failure in service.failures(c)]})
+
+
+@router.get("/{c}/aliases", summary="Its other names", response_model=AliasList)
+def list_aliases(service: Served, c: str) -> JSONResponse:
+    name = service.collection(c).info.name
+    known = [alias for alias, meant in service.aliases().items() if meant == name]
+    return JSONResponse({"collection": name, "aliases": known})
+
+
+@router.put(
+    "/{c}/aliases/{alias}",
+    summary="From now on the alias means this collection, whatever it meant",
+    response_model=AliasList,
+)
+def put_alias(service: Served, c: str, alias: str) -> JSONResponse:
+    service.point_alias(alias, c)
+    return list_aliases(service, alias)
+
+
+@router.delete("/{c}/aliases/{alias}", summary="Forget an alias", status_code=204)
+def delete_alias(service: Served, c: str, alias: str) -> Response:
+    if service.aliases().get(alias) != service.collection(c).info.name:
+        raise NotFound(f"{alias!r} is no alias of collection {c!r}", param="alias")
+    service.delete_alias(alias)
+    return Response(status_code=204)

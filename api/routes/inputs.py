@@ -18,7 +18,9 @@ from api.schemas import Wire
 from api.service import Service
 from api.wire import brief
 from embed import registry
+from embed.backends.vectors import FORM
 from embed.errors import Forbidden, NotFound, UnsupportedMedia
+from index.qdrant.address import reaches_beyond
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -40,7 +42,7 @@ def permit(service: Service, space: str, param: str = "space") -> None:
     such kind of space at all; both name the choices.
     """
     allowed = service.spaces()
-    if space in allowed:
+    if space in allowed or space.startswith(FORM):  # which reads and fetches nothing
         return
     choices = f"the choices are: {', '.join(allowed)}"
     kinds = {form.partition(":")[0] for form in registry.names()}
@@ -51,6 +53,17 @@ def permit(service: Service, space: str, param: str = "space") -> None:
         "opens others with: crossbind serve --space NAME, or CROSSBIND_SPACES",
         param=param,
     )
+
+
+def permit_index(service: Service, address: str) -> None:
+    """Refuses a server or a folder of Qdrant that the operator has not named. Raises Forbidden,
+    and BadInput for no address at all."""
+    if reaches_beyond(address, service.settings.qdrant_url):
+        raise Forbidden(
+            f"index {brief(address)} is not open to clients of this server. Whoever runs it names "
+            "the Qdrant server they may use in CROSSBIND_QDRANT_URL",
+            param="index",
+        )
 
 
 def parse(model: type[Body], raw: bytes) -> Body:

@@ -21,6 +21,7 @@ from api.routes.uploads import Uploads, read_uploads, takes_uploads
 from api.schemas import ItemPatch, ItemsPage, PreviewSize
 from api.service import Service
 from api.wire import item_to_json
+from index.metadata.filter_text import parse_filter
 
 router = APIRouter(prefix="/v1/collections/{c}/items", tags=["items"])
 
@@ -73,7 +74,12 @@ def _outcome_to_json(outcome: UploadOutcome) -> dict[str, Any]:
 )
 def list_items(service: Served, c: str, page: Annotated[ItemsPage, Query()]) -> JSONResponse:
     items, cursor = service.items(
-        c, limit=page.limit, cursor=page.cursor, modality=page.modality, record=page.record
+        c,
+        limit=page.limit,
+        cursor=page.cursor,
+        modality=page.modality,
+        record=page.record,
+        f=None if page.filter is None else parse_filter(page.filter),
     )
     data = [item_to_json(item, c) for item in items]
     return JSONResponse({"items": data, "next_cursor": cursor})

@@ -1,4 +1,4 @@
-"""Jobs: started, listed, shown, watched as they go, cancelled and resumed."""
+"""Jobs: started, listed, shown, watched as they go, paused, cancelled and resumed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from api.answers import JobAnswer, JobDetail, JobList
+from api.answers import FailurePage, JobAnswer, JobDetail, JobList
 from api.errors import InvalidRequest
 from api.job_kinds import KINDS, JobBody
-from api.job_store import Event
+from api.job_types import Event
 from api.jobs import Jobs
 from api.routes.inputs import Served, json_bytes, parse, permit, takes
-from api.schemas import JobsPage
+from api.schemas import FailuresPage, JobsPage
 from api.service import Service
 from api.wire import brief
 from embed.errors import Forbidden
@@ -106,9 +106,29 @@ def cancel_job(service: Served, job: str) -> JSONResponse:
     return JSONResponse(service.jobs.cancel(job).to_json(), status_code=202)
 
 
+@router.get(
+    "/{job}/failures",
+    summary="The single items that failed, a page of them",
+    response_model=FailurePage,
+)
+def get_failures(service: Served, job: str, page: Annotated[FailuresPage, Query()]) -> JSONResponse:
+    found, cursor = service.jobs.failures(job, limit=page.limit, cursor=page.cursor)
+    return JSONResponse({"failures": found, "next_cursor": cursor})
+
+
+@router.post(
+    "/{job}/pause",
+    summary="Hold a job until it is resumed",
+    status_code=202,
+    response_model=JobAnswer,
+)
+def pause_job(service: Served, job: str) -> JSONResponse:
+    return JSONResponse(service.jobs.pause(job).to_json(), status_code=202)
+
+
 @router.post(
     "/{job}/resume",
-    summary="Go on with a job that failed, was cancelled or interrupted",
+    summary="Go on with a job that was paused, failed, was cancelled or interrupted",
     status_code=202,
     response_model=JobAnswer,
 )
@@ -120,7 +140,7 @@ def resume_job(service: Served, job: str) -> JSONResponse:
 
 @router.get(
     "/{job}/events",
-    summary="What happens to a job, as server-sent events, until it is over",
+    summary="What happens to a job, as server-sent events, until it is over or paused",
     response_class=Response,
     responses=_STREAM,
 )
@@ -133,7 +153,7 @@ async def get_events(
     jobs = service.jobs
     after = int(last_event_id) if re.fullmatch(r"[0-9]{1,18}", last_event_id) else 0
     events = await run_in_threadpool(jobs.events, job, after=after)
-    if after and not events and (await run_in_threadpool(jobs.get, job)).state.over:
+    if after and not events and (await run_in_threadpool(jobs.get, job)).state.at_rest:
         return Response(status_code=204)  # tells a browser not to come back
     stream = _stream(jobs, job, after, request.app.state.stopping)
     return StreamingResponse(stream, media_type="text/event-stream")
@@ -145,7 +165,7 @@ async def _stream(
     told = time.monotonic()
     while not stopping.is_set():
         # In this order: once it is over, nothing is added.
-        over = (await run_in_threadpool(jobs.get, job_id)).state.over
+        over = (await run_in_threadpool(jobs.get, job_id)).state.at_rest
         events = await run_in_threadpool(jobs.events, job_id, after=after)
         for event in events:
             yield _message(event)

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 
 from api.answers import BatchAnswer, HitsAnswer
 from api.routes.inputs import Served, json_body, takes
-from api.schemas import SearchBody
+from api.schemas_search import SearchBody
 
 router = APIRouter(prefix="/v1/collections/{c}", tags=["search"])
 
@@ -23,8 +23,5 @@ router = APIRouter(prefix="/v1/collections/{c}", tags=["search"])
 def search(
     service: Served, c: str, body: Annotated[SearchBody, Depends(json_body(SearchBody))]
 ) -> JSONResponse:
-    answers = [
-        {**answer.to_json(), "next_cursor": None}
-        for answer in service.search_many(body.requests(c))
-    ]
+    answers = [answer.to_json() for answer in service.search_many(body.requests(c))]
     return JSONResponse(answers[0] if body.queries is None else {"results": answers})

@@ -6,6 +6,8 @@ with the request as a whole (its shape, its metadata) is raised.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 from fastapi import Request
@@ -24,6 +26,7 @@ from embed.types import Metadata
 Uploads = list[Upload | UploadOutcome]  # an outcome here is one that has failed already
 
 FILES, METADATA = "files", "metadata"
+ONCE, MAX_KEY = "Idempotency-Key", 255
 
 _read_json = json_body(ItemsBody)
 
@@ -33,7 +36,30 @@ class _FormMetadata(RootModel[MetadataField | list[MetadataField]]):
 
 
 async def read_uploads(request: Request) -> Uploads:
-    """A dependency: what was sent, in its order. Raises BadInput, Forbidden."""
+    """A dependency: what was sent, in its order. Raises BadInput, Forbidden.
+
+    With an Idempotency-Key, what has no id of its own gets one from the key and its place: sent
+    again, it is the same item.
+    """
+    uploads = await _read(request)
+    key = request.headers.get(ONCE)
+    if key is None:
+        return uploads
+    if not 0 < len(key) <= MAX_KEY:
+        raise BadInput(f"{ONCE} must have 1 to {MAX_KEY} characters", param=ONCE)
+    return [
+        replace(entry, id=_id_of(key, place), once=True)
+        if isinstance(entry, Upload) and entry.id is None
+        else entry
+        for place, entry in enumerate(uploads)
+    ]
+
+
+def _id_of(key: str, place: int) -> str:
+    return sha256(f"{place} {key}".encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+async def _read(request: Request) -> Uploads:
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         async with request.form(max_files=MAX_BATCH, max_fields=8) as form:
             return await run_in_threadpool(_from_form, form)
@@ -112,6 +138,14 @@ def _form_metadata(values: list[Any], files: int) -> list[Metadata]:
 def takes_uploads() -> dict[str, Any]:
     """What OpenAPI says of a route that reads its body through `read_uploads`."""
     extra = takes(ItemsBody)
+    extra["parameters"] = [
+        {
+            "name": ONCE,
+            "in": "header",
+            "description": "A word of your own: the same request with it again adds nothing twice.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
+        }
+    ]
     extra["requestBody"]["content"]["multipart/form-data"] = {
         "schema": {
             "type": "object",

@@ -5,13 +5,17 @@ import { card } from "/cards.js";
 import { closeDetail, showDetail } from "/detail.js";
 import { $, at, count, KINDS, make, milliseconds, nameOf } from "/dom.js";
 import { getJson, Problem } from "/key.js";
+import { showMap } from "/map.js";
 import { forget } from "/media.js";
+import { showFacets } from "/narrow.js";
 import { addFiles, asPart, listenToDrops, makeCollection } from "/take.js";
 
 const PAGE = 48;
 const MOST = 1000;
 
-const state = { words: "", collection: "", modality: "", like: "", media: [], k: PAGE };
+const MOMENTS = 5; // places told of a film or a sound
+
+const state = { words: "", collection: "", modality: "", like: "", filter: "", hybrid: false, media: [], k: PAGE };
 let home = ""; // the collection shown when the URL names none
 let collections = [];
 let running = null;
@@ -23,13 +27,15 @@ function readUrl() {
   state.words = given.get("q") ?? "";
   state.modality = given.get("m") ?? "";
   state.like = given.get("like") ?? "";
+  state.filter = given.get("f") ?? "";
+  state.hybrid = given.has("w");
   state.collection = given.get("c") ?? home;
   state.media = [];
   state.k = PAGE;
 }
 
 function writeUrl() {
-  const told = { q: state.words, c: state.collection, m: state.modality, like: state.like };
+  const told = { q: state.words, c: state.collection, m: state.modality, like: state.like, f: state.filter, w: state.hybrid ? "1" : "" };
   const query = new URLSearchParams(Object.entries(told).filter(([, value]) => value));
   const url = query.size ? `/?${query}` : "/";
   if (url !== location.pathname + location.search) history.pushState(null, "", url);
@@ -43,6 +49,8 @@ function showState() {
     radio.parentElement.hidden = Boolean(radio.value) && !counts[radio.value] && !radio.checked;
   }
   $("collection").value = state.collection;
+  $("filter").value = state.filter;
+  $("hybrid").checked = state.hybrid;
   const like = state.like ? [chip({ name: `like ${state.likeName ?? state.like}` }, () => (state.like = ""))] : [];
   const media = state.media.map((one) => chip(one, () => (state.media = state.media.filter((other) => other !== one))));
   $("asked").replaceChildren(...like, ...media);
@@ -78,16 +86,32 @@ function queryTerms() {
   return terms;
 }
 
+/** Whether there is anything in this collection that has moments. */
+function plays() {
+  const counts = collections.find(({ name }) => name === state.collection)?.modalities ?? {};
+  return Boolean(counts.video || counts.audio);
+}
+
 async function ask(signal) {
   const terms = queryTerms();
   if (terms.length === 0) return browse(signal);
-  const body = { query: terms, k: state.k, ...(state.modality && { modalities: [state.modality] }) };
+  const body = {
+    query: terms,
+    k: state.k,
+    ...(plays() && { moments: MOMENTS }),
+    ...(state.modality && { modalities: [state.modality] }),
+    ...(state.filter && { filter: state.filter }),
+    ...(state.hybrid && state.words && { hybrid: true }),
+    ...(terms.length > 1 && { include: ["contributions"] }),
+  };
   const answer = await getJson(at(state.collection, "/search"), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
     signal,
   });
+  const names = [...(state.words ? [state.words] : []), ...state.media.map(({ name }) => name), ...(state.like ? [state.likeName ?? state.like] : [])];
+  for (const hit of answer.hits) hit.parts = hit.contributions?.map((share, place) => [names[place], share]);
   const { total, ...stages } = answer.timings_ms;
   const parts = Object.entries(stages).map(([stage, ms]) => `${stage} ${milliseconds(ms)}`).join(", ");
   const found = answer.hits.length;
@@ -98,6 +122,7 @@ async function ask(signal) {
 async function browse(signal) {
   const about = new URLSearchParams({ limit: Math.min(state.k, MOST) });
   if (state.modality) about.set("modality", state.modality);
+  if (state.filter) about.set("filter", state.filter);
   const page = await getJson(at(state.collection, `/items?${about}`), { signal });
   const told = page.items.length ? "Browsing. Say what you are looking for." : "";
   return { hits: page.items, more: page.next_cursor !== null && state.k < MOST, told };
@@ -116,6 +141,7 @@ async function search() {
     showHits(hits);
     $("status").textContent = told;
     $("more").hidden = !more;
+    await showFacets(state.collection, hits, state.filter, narrow, mine.signal);
   } catch (error) {
     if (error.name !== "AbortError") showFailure(error);
   } finally {
@@ -126,6 +152,11 @@ async function search() {
 function showHits(hits) {
   forget();
   $("hits").replaceChildren(...hits.map((hit) => card(hit, (one) => showDetail(one, likeThis))));
+}
+
+function narrow(filter) {
+  $("filter").value = filter;
+  $("form").requestSubmit();
 }
 
 function likeThis(hit) {
@@ -174,7 +205,7 @@ async function add(files) {
     const { items, problems } = await addFiles(files, name, (words) => ($("status").textContent = words));
     state.collection = name;
     await showCollections();
-    Object.assign(state, { words: "", media: [], like: "", modality: "" });
+    Object.assign(state, { words: "", media: [], like: "", modality: "", filter: "" });
     showState();
     writeUrl();
     showHits(items);
@@ -185,7 +216,11 @@ async function add(files) {
   }
 }
 
-const readWords = () => (state.words = $("words").value.trim());
+function readWords() {
+  state.words = $("words").value.trim();
+  state.filter = $("filter").value.trim();
+  state.hybrid = $("hybrid").checked;
+}
 
 // Wiring
 
@@ -203,8 +238,12 @@ function listen() {
   };
   $("collection").onchange = () => {
     Object.assign(state, { collection: $("collection").value, like: "", modality: "" });
+    $("filter").value = "";
     $("form").requestSubmit();
   };
+  $("hybrid").onchange = () => $("form").requestSubmit();
+  $("map-open").onclick = () => showMap(state.collection, state.modality, (item) => showDetail(item, likeThis));
+  $("map-close").onclick = () => $("map").close();
   for (const [id, take] of [["file", searchWith], ["add", add]]) {
     $(id).onchange = () => {
       take([...$(id).files]);

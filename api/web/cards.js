@@ -43,7 +43,8 @@ function playButton(hit) {
 function scoreBar(cosine, probability) {
   const likely = probability !== undefined && probability !== null;
   const score = likely ? probability : cosine;
-  if (score === undefined || score === null) return null;
+  if (score === null) return make("span", { className: "score", textContent: "found by its words" });
+  if (score === undefined) return null;
   const bar = make("i", { "aria-hidden": "true" });
   bar.style.setProperty("--part", Math.max(0, Math.min(1, score)));
   const kind = likely ? "probability" : "cosine";

@@ -13,6 +13,7 @@ export async function showDetail(hit, likeThis) {
   $("detail-media").replaceChildren();
   $("detail-record").replaceChildren();
   showFacts(hit);
+  showMoments(hit);
   $("detail-like").onclick = () => {
     $("detail").close();
     likeThis(hit);
@@ -79,6 +80,26 @@ function part(item, likeThis) {
   return button;
 }
 
+/** Other places of a film or a sound that fit, best first: each takes the player there. */
+function showMoments(hit) {
+  const moments = (hit.moments ?? []).filter(({ span }) => span?.kind === "seconds");
+  const buttons = moments.map(({ span, score }) => {
+    const button = make("button", { type: "button", textContent: placeIn(span), title: `cosine ${score.toFixed(3)}` });
+    button.onclick = () => {
+      const player = $("detail-media").querySelector("audio, video");
+      if (!player) return;
+      player.currentTime = span.start;
+      player.play().catch(() => {});
+    };
+    return button;
+  });
+  $("detail-moments").replaceChildren(...(buttons.length > 1 ? buttons : []));
+  $("detail-moments").hidden = buttons.length < 2;
+}
+
+/** What each part of the query gave: `a dog +0.31, beach.jpg −0.05`. */
+const sharesOf = (parts) => parts?.map(([name, share]) => `${name} ${share < 0 ? "−" : "+"}${Math.abs(share).toFixed(2)}`).join(", ");
+
 const plain = (value) => (typeof value === "object" ? Object.values(value).join(", ") : String(value));
 
 function showFacts(hit) {
@@ -86,6 +107,7 @@ function showFacts(hit) {
   const { duration, ...metadata } = hit.metadata;
   const facts = {
     cosine: hit.score?.toFixed(4),
+    because: sharesOf(hit.parts),
     kind: hit.origin === "generated" ? `${name}, generated` : name,
     found: placeIn(hit.span),
     duration: typeof duration === "number" ? moment(duration) : duration && plain(duration),

@@ -41,6 +41,7 @@ from embed.backends.tower import ImageEncoder, Rows, TextEncoder, Tower, pixels_
 from embed.errors import Conflict, InvalidVector, NotFound, UnsupportedMedia, UnsupportedModality
 from embed.registry import Capabilities, Family
 from embed.types import CharSpan, Floats, Item, Media, Modality, Space
+from index.metadata.filters import Filter
 from index.types import CollectionInfo, Failure, Hit
 
 DIM = 8
@@ -150,6 +151,7 @@ class FakeService:
         cursor: str | None = None,
         modality: Modality | None = None,
         record: str | None = None,
+        f: Filter | None = None,
     ) -> tuple[list[Item], str | None]:
         items = [i for i in self._shelf(collection).values() if modality in (None, i.modality)]
         items = [i for i in items if record in (None, i.record)]

@@ -126,8 +126,11 @@ def test_a_batch_answers_as_its_queries_do_alone(client: Any, shelf: dict[str, s
         ({"query": "a", "min_score": 2}, "min_score is 2"),
         ({"query": "a", "include": ["pixels"]}, "'vector'"),
         (
-            {"query": "a", "filter": {}},
-            "query, queries, k, modalities, min_score, min_probability, together, include",
+            {"query": "a", "filters": {}},
+            (
+                "k, offset, cursor, modalities, filter, hybrid, min_score, min_probability, "
+                "group_by, collapse, diversity, rerank, moments, include, query, queries, together"
+            ),
         ),
     ],
 )

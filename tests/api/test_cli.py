@@ -21,7 +21,8 @@ import skimage
 from PIL import Image
 
 from api import cli_docs
-from api.arguments import MAX_HITS, UsageError, parse
+from api.arguments import UsageError, parse
+from api.arguments_values import MAX_HITS
 from api.cli import main
 from api.config import Settings
 from api.progress import plain_progress
@@ -29,7 +30,7 @@ from api.requests import MAX_K
 from api.server import check
 from api.service import Service
 from embed.errors import CatalogError, StorageFull
-from index.ingest import Progress
+from index.batch.ingest import Progress
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = Path(skimage.__file__).parent / "data"
@@ -238,7 +239,7 @@ def test_progress_without_a_terminal_is_a_line_every_few_seconds() -> None:
 def test_words_find_the_photo(document: Callable[..., tuple[int, Any]], folder: Path) -> None:
     code, answer = document("search", "a", "cat", "--modality", "image", "-k", "1")
     assert code == 0
-    assert set(answer) == {"query", "hits", "search", "timings_ms"}
+    assert set(answer) == {"query", "hits", "search", "timings_ms", "next_cursor"}
     assert answer["query"] == [{"text": "a cat", "weight": 1.0}]
     [hit] = answer["hits"]
     assert hit["uri"] == (folder / "chelsea.png").as_uri()

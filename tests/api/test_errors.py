@@ -55,7 +55,7 @@ def test_every_class_is_mapped(cls: type[CrossbindError]) -> None:
 
 
 def test_codes_are_unique_and_stable_in_shape() -> None:
-    codes = [cls.code for cls in ALL]
+    codes = [cls.code for cls in ALL if "code" in vars(cls)]  # others are within a room
     assert len(codes) == len(set(codes))
     assert all(code.replace("_", "").isalpha() and code.islower() for code in codes)
 

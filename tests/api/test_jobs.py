@@ -21,12 +21,16 @@ import pytest
 from api.cli import main
 from api.config import Settings
 from api.job_kinds import KINDS
-from api.job_store import KEPT_EVENTS, Job, JobState, JobStore, JobWriting
+from api.job_store import KEPT_EVENTS, JobStore, JobWriting
+from api.job_types import Job, JobState
 from api.jobs import Jobs
 from api.locks import is_taken, take
-from api.progress import JsonLines
+from api.progress import JsonLines, json_progress
 from api.service import Service
 from embed.errors import Conflict, StorageFull
+from index.batch.ingest import Progress
+from index.database import Database, migrations
+from index.types import Failure
 
 # What a command of ours looks like from outside: words, progress, a log, a document, an exit code.
 COMMAND = """
@@ -39,6 +43,11 @@ if "--resume" in words:
     words = ["well"]
 if words[0] == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if words[0] == "failing":
+    for name in "ab":
+        failure = {"uri": f"file:///{name}", "code": "corrupt_media", "message": "cut short"}
+        print(json.dumps({"failure": failure}), file=sys.stderr, flush=True)
+    words[0] = "long"
 if words[0] in {"stubborn", "long"}:
     tell(done=1, total=2)
     print(os.getpid(), file=open(words[1], "w"), flush=True)
@@ -191,6 +200,62 @@ def test_more_may_run_at_once(open_jobs: Callable[..., Jobs], tmp_path: Path) ->
     assert third.state is JobState.QUEUED
 
 
+def test_a_paused_job_stays_where_it_is_until_it_is_resumed(
+    open_jobs: Callable[..., Jobs], tmp_path: Path
+) -> None:
+    jobs = open_jobs()
+    job, pid = _long(jobs, tmp_path)
+    waiting = jobs.submit("paint", {}, words=["well"], resume=["--resume"])
+    assert jobs.pause(waiting.id).state is JobState.PAUSED, "at once, for it only waited"
+    assert jobs.pause(job.id).state in {JobState.PAUSING, JobState.PAUSED}
+    _until(lambda: jobs.get(job.id).state is JobState.PAUSED)
+    assert _is_gone(pid)
+    after = open_jobs()  # as a server that was started again
+    assert [one.state for one in after.latest()] == ["paused", "paused"]
+    assert after.get(job.id).progress == {"phase": "working", "done": 1, "total": 2}
+    with pytest.raises(Conflict, match="is paused and cannot be paused"):
+        after.pause(job.id)
+    assert _ended(after, after.resume(job.id)).state is JobState.DONE
+    assert after.get(job.id).attempts == 2
+    assert after.cancel(waiting.id).state is JobState.CANCELLED
+    states = [event.data["state"] for event in after.events(job.id, kind="state")]
+    assert states == ["queued", "running", "pausing", "paused", "queued", "running", "done"]
+
+
+def test_a_job_that_is_pausing_can_be_cancelled_and_one_that_died_then_is_paused(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry = "import sys, api.job_worker as w; w.GRACE_SECONDS = 0.5; w.main(*sys.argv[1:])"
+    monkeypatch.setattr("api.jobs.WATCHER", (sys.executable, "-c", hurry))
+    job, _ = _long(jobs, tmp_path, "stubborn")
+    jobs.pause(job.id)
+    with pytest.raises(Conflict, match="is pausing and cannot be resumed"):
+        jobs.resume(job.id)
+    jobs.cancel(job.id)
+    assert _ended(jobs, job).state is JobState.CANCELLED
+    with pytest.raises(Conflict, match="cannot be paused"):
+        jobs.pause(job.id)
+
+
+def test_what_fails_is_told_while_it_goes_on_and_page_by_page(jobs: Jobs, tmp_path: Path) -> None:
+    job, _ = _long(jobs, tmp_path, "failing")
+    _until(lambda: jobs.get(job.id).failed == 2)
+    assert jobs.get(job.id).failures[1]["uri"] == "file:///b"
+    jobs.cancel(job.id)
+    assert _ended(jobs, job).failed == 2, "nobody forgets them"
+    done = _ended(jobs, jobs.submit("paint", {}, words=["well"]))
+    assert (done.failed, len(done.failures)) == (300, 100)
+    seen, cursor = [], None
+    while True:
+        page, cursor = jobs.failures(done.id, limit=120, cursor=cursor)
+        seen += [failure["uri"] for failure in page]
+        if cursor is None:
+            break
+    assert seen == [f"file:///{n}" for n in range(300)]
+    again = jobs.resume(job.id)
+    assert (again.failed, list(again.failures)) == (0, [])
+
+
 def test_a_command_that_will_not_stop_is_killed(
     jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,7 +387,8 @@ def test_a_job_over_rest(rest: Callable[..., Any], tmp_path: Path) -> None:
     answer = client.post("/v1/jobs", json=body)
     assert answer.status_code == 202
     path = answer.headers["location"]
-    assert answer.json()["request"] == {**body, "space": None, "prune": False}
+    left_out = dict.fromkeys(("space", "columns", "watch", "ray"))
+    assert answer.json()["request"] == {**body, **left_out, "prune": False}
     stream = client.get(f"{path}/events")
     assert stream.headers["content-type"].startswith("text/event-stream")
     messages = [_fields(block) for block in stream.text.strip().split("\n\n")]
@@ -345,7 +411,13 @@ def test_a_job_over_rest(rest: Callable[..., Any], tmp_path: Path) -> None:
     assert client.get("/v1/jobs?state=failed").json() == {"jobs": []}
     assert client.post(f"{path}/cancel").json()["error"]["code"] == "conflict"
     assert client.post(f"{path}/resume").status_code == 409
+    assert client.post(f"{path}/pause").status_code == 409
     assert client.get("/v1/jobs/none").status_code == 404
+    page = client.get(f"{path}/failures?limit=200").json()
+    assert (len(page["failures"]), page["failures"][0]) == (200, job["failures"][0])
+    rest_of_them = client.get(f"{path}/failures", params={"cursor": page["next_cursor"]}).json()
+    assert (len(rest_of_them["failures"]), rest_of_them["next_cursor"]) == (100, None)
+    assert client.get(f"{path}/failures?cursor=x").status_code == 400
 
 
 def _fields(block: str) -> dict[str, Any]:
@@ -509,6 +581,37 @@ def test_progress_for_programs_is_told_now_and_then() -> None:
     assert told[2]["per_second"] == pytest.approx(2.0)
     assert told[2]["seconds_left"] == pytest.approx(3.0)
     assert told[2]["failed"] == 1
+
+
+def test_each_failure_is_told_once_and_at_once() -> None:
+    out = io.StringIO()
+    show = json_progress(out)
+    failures: list[Failure] = []
+    for done in range(4):
+        failures += [Failure(uri=f"file:///{done}", code="corrupt_media", message="cut")] * (
+            done % 2
+        )
+        show(Progress(phase="indexing", done=done, total=4, failed=0, failures=failures))
+    told = [json.loads(line) for line in out.getvalue().splitlines()]
+    failed = [one["failure"]["uri"] for one in told if "failure" in one]
+    assert failed == ["file:///1", "file:///3"]
+    assert told[-1]["failure"]["code"] == "corrupt_media", "though progress was told just before"
+
+
+def test_failures_of_jobs_from_before_are_kept(tmp_path: Path) -> None:
+    before = Database(tmp_path / "service.db", scripts=migrations("api")[:1])
+    failures = [{"uri": f"file:///{n}", "code": "c", "message": "m"} for n in range(3)]
+    with before.writing() as connection:
+        connection.execute(
+            "INSERT INTO jobs (id, kind, body, words, resume, folder, state, created, failures)"
+            " VALUES ('a', 'ingest', '{}', '[]', '[]', '/', 'done', '2026-01-01', ?)",
+            (json.dumps(failures),),
+        )
+    before.close()
+    store = JobStore(tmp_path)
+    job = store.get("a")
+    assert (job.failed, list(job.failures)) == (3, failures)
+    store.close()
 
 
 # A real server

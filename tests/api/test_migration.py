@@ -19,14 +19,14 @@ from PIL import Image
 
 from api.cli import main
 from api.config import Settings
-from api.job_store import JobState
+from api.job_types import JobState
 from api.requests import SearchRequest, Term, Upload
 from api.service import Service
 from embed import registry
 from embed.errors import Conflict, NotFound, SpaceMismatch, UnsupportedModality
 from embed.registry import LoadOptions
 from embed.types import Modality
-from index.ingest import Progress
+from index.batch.ingest import Progress
 
 # Two spaces that count letters, each in its own order; `MODULE seconds WORDS` is our command line
 # with both of them, at so many seconds an item.

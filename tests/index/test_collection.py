@@ -12,6 +12,7 @@ import pytest
 
 from embed.errors import (
     BadInput,
+    CatalogError,
     Conflict,
     InvalidQuery,
     InvalidVector,
@@ -32,6 +33,7 @@ from embed.types import (
 )
 from index.catalog import Catalog
 from index.collection import Collection
+from index.search.query import Query
 from index.types import Entry, Failure, FileStamp, NewFragment, VectorKind
 
 TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
@@ -50,6 +52,22 @@ def uris(items: list[Item]) -> list[str | None]:
 def rows_in(catalog: Catalog, table: str) -> int:
     with catalog._database.reading() as connection:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+# Damage
+
+
+def test_a_damaged_vector_is_the_catalogs_fault(
+    collection: Collection, catalog: Catalog, units, entry, rng
+) -> None:
+    vectors = units(rng, 3)
+    collection.write([entry(vectors[i : i + 1]) for i in range(3)])
+    with catalog._database.writing() as connection:
+        connection.execute(
+            "UPDATE vectors SET vector = zeroblob(length(vector)) WHERE fragment = 2"
+        )
+    with pytest.raises(CatalogError, match="crossbind repair"):
+        collection.search(Query(joint=vectors[0]))
 
 
 # Writing
@@ -102,11 +120,12 @@ def test_everything_said_of_an_item_is_kept(collection: Collection, units, rng) 
     np.testing.assert_array_equal(collection.vectors_of("own"), vectors)
     np.testing.assert_array_equal(collection.vectors_of("own", VectorKind.NATIVE), native)
     for vector, span in zip(vectors, spans, strict=True):
-        [hit] = collection.search(vector).hits
+        [hit] = collection.search(Query(joint=vector)).hits
         assert (hit.item, hit.span, hit.collection) == (item, span, "c")
         assert hit.score == hit.rank_score == pytest.approx(1, abs=1e-6)
         assert hit.text == ("wo" if span == CharSpan(0, 2) else "words")
-        np.testing.assert_array_equal(collection.vector_of_fragment(hit.fragment), vector)
+        [stored] = collection.vectors_of_fragments([hit.fragment, 999]).values()
+        np.testing.assert_array_equal(stored, vector)
 
 
 def test_an_item_without_names_gets_its_own(collection: Collection, units, entry, rng) -> None:
@@ -124,15 +143,15 @@ def test_the_same_uri_replaces_and_keeps_id_record_and_metadata(
     [key] = collection.write(
         [entry(old, uri="file:///a", digest="1", record="r", metadata={"kept": 1}, title="t")]
     )
-    before = {hit.fragment for vector in old for hit in collection.search(vector).hits}
+    before = {hit.fragment for vector in old for hit in collection.search(Query(joint=vector)).hits}
     assert collection.write([entry(new, uri="file:///a", digest="2", modality=TEXT)]) == [key]
     item = collection.item(key)
     assert (item.record, item.digest, item.modality, item.title) == ("r", "2", TEXT, "t")
     assert item.metadata == {"kept": 1}
     np.testing.assert_array_equal(collection.vectors_of(key), new)
-    [hit] = collection.search(new[1]).hits
+    [hit] = collection.search(Query(joint=new[1])).hits
     assert hit.fragment > max(before)
-    assert collection.search(old[0], modalities=[IMAGE]).hits == []
+    assert collection.search(Query(joint=old[0], modalities=frozenset({IMAGE}))).hits == []
     collection.write([entry(new, uri="file:///a", metadata={})])
     assert collection.item(key).metadata == {}
     assert (rows_in(catalog, "fragments"), rows_in(catalog, "vectors")) == (2, 2)
@@ -168,7 +187,7 @@ def test_ids_are_never_used_twice(collection: Collection, units, entry, rng) -> 
     seen: list[int] = []
     for _ in range(4):
         [key] = collection.write([entry(vector)])
-        [hit] = collection.search(vector[0]).hits
+        [hit] = collection.search(Query(joint=vector[0])).hits
         seen.append(hit.fragment)
         collection.delete([key])
     assert seen == sorted(set(seen))
@@ -211,7 +230,7 @@ def test_a_fault_in_the_middle_leaves_nothing(
         collection.write([*good[1:], Entry(**fields), *good], failures=[failure], remove=["a"])
     assert uris(collection.items()[0]) == ["file:///0"]
     assert collection.failures() == []
-    assert len(collection.search(units(rng, 1)[0]).hits) == 1
+    assert len(collection.search(Query(joint=units(rng, 1)[0])).hits) == 1
 
 
 def test_native_vectors_of_another_length_are_refused(collection: Collection, units, rng) -> None:
@@ -381,8 +400,7 @@ def test_unknown_items_are_not_found(collection: Collection) -> None:
     for call in (collection.item, collection.vectors_of):
         with pytest.raises(NotFound, match="'c' has no item 'x'"):
             call("x")
-    with pytest.raises(NotFound, match="fragment 7"):
-        collection.vector_of_fragment(7)
+    assert collection.vectors_of_fragments([7]) == {}
 
 
 def test_many_fragments_are_hydrated_at_once(
@@ -408,13 +426,13 @@ def test_one_hit_per_item_for_its_best_fragment(collection: Collection, units, e
     collection.write(
         [entry(crowd, id="crowd"), *(entry(v[None], id=f"{n}") for n, v in enumerate(others))]
     )
-    results = collection.search(near, k=3)
+    results = collection.search(Query(joint=near, k=3))
     expected = sorted(range(4), key=lambda n: -float(near @ others[n]))
     assert [hit.item.id for hit in results.hits] == ["crowd", *(str(n) for n in expected[:2])]
     assert results.hits[0].score == pytest.approx(float((crowd @ near).max()), abs=1e-6)
     assert (results.exact, results.recall_estimate) == (True, 1.0)
-    assert len(collection.search(near, k=99).hits) == 5
-    without = collection.search(near, k=2, exclude=frozenset({"crowd", "nobody"}))
+    assert len(collection.search(Query(joint=near, k=99)).hits) == 5
+    without = collection.search(Query(joint=near, k=2, exclude=frozenset({"crowd", "nobody"})))
     assert [hit.item.id for hit in without.hits] == [str(n) for n in expected[:2]]
 
 
@@ -425,13 +443,13 @@ def test_a_batch_answers_as_each_query_alone(
     collection = Collection(catalog, info)
     collection.write([entry(units(rng, n % 5), modality=(IMAGE, TEXT)[n % 2]) for n in range(40)])
     queries = units(rng, 7)
-    together = collection.search_batch(queries, k=6)
+    together = collection.search_batch([Query(joint=query, k=6) for query in queries])
     for query, results in zip(queries, together, strict=True):
-        alone = collection.search(query, k=6)
+        alone = collection.search(Query(joint=query, k=6))
         assert [hit.fragment for hit in alone.hits] == [hit.fragment for hit in results.hits]
         scores = [hit.rank_score for hit in results.hits]
         assert scores == sorted(scores, reverse=True)
-    assert collection.search_batch(np.empty((0, 8), np.float32)) == []
+    assert collection.search_batch([]) == []
 
 
 def test_modalities_are_merged_by_rank_not_by_score(
@@ -446,13 +464,13 @@ def test_modalities_are_merged_by_rank_not_by_score(
         [entry(at(score), id=f"t{score}", modality=TEXT) for score in (0.9, 0.8, 0.7)]
         + [entry(at(score), id=f"i{score}") for score in (0.3, 0.2)]
     )
-    hits = collection.search(query, k=4).hits
+    hits = collection.search(Query(joint=query, k=4)).hits
     assert [hit.item.id for hit in hits] == ["t0.9", "i0.3", "t0.8", "i0.2"]
     assert [hit.rank_score for hit in hits] == pytest.approx([1 / 61, 1 / 61, 1 / 62, 1 / 62])
     assert [hit.score for hit in hits] == pytest.approx([0.9, 0.3, 0.8, 0.2], abs=1e-6)
-    only = collection.search(query, k=2, modalities={IMAGE}).hits
+    only = collection.search(Query(joint=query, k=2, modalities=frozenset({IMAGE}))).hits
     assert [hit.rank_score for hit in only] == pytest.approx([0.3, 0.2], abs=1e-6)
-    assert collection.search(query, modalities={Modality.AUDIO}).hits == []
+    assert collection.search(Query(joint=query, modalities=frozenset({Modality.AUDIO}))).hits == []
 
 
 def test_native_queries_ask_the_towers_own_vectors(collection: Collection, units, rng) -> None:
@@ -464,27 +482,31 @@ def test_native_queries_ask_the_towers_own_vectors(collection: Collection, units
         ]
         + [Entry(modality=TEXT, digest="d", id="text", fragments=[NewFragment(None, joint[0])])]
     )
-    hits = collection.search(joint[0], native={IMAGE: native[2]}, modalities=[IMAGE]).hits
+    hits = collection.search(
+        Query(joint=joint[0], native={IMAGE: native[2]}, modalities=frozenset({IMAGE}))
+    ).hits
     assert hits[0].item.id == "2"
     assert hits[0].score == pytest.approx(1, abs=1e-6)
-    both = collection.search(joint[0], k=2, native={IMAGE: native[2], TEXT: native[0]}).hits
+    both = collection.search(
+        Query(joint=joint[0], k=2, native={IMAGE: native[2], TEXT: native[0]})
+    ).hits
     assert [hit.item.id for hit in both] == ["text", "2"] or both[0].item.id == "2"
-    with pytest.raises(SpaceMismatch, match=r"native image queries.*\(1, 3\)"):
-        collection.search(joint[0], native={IMAGE: joint[0]})
+    with pytest.raises(SpaceMismatch, match=r"native image query.*\(3,\)"):
+        collection.search(Query(joint=joint[0], native={IMAGE: joint[0]}))
 
 
 def test_queries_from_elsewhere_are_refused(collection: Collection, units, entry, rng) -> None:
     with pytest.raises(SpaceMismatch, match=r"9 numbers.*'c'.*toy@.* of 8"):
-        collection.search(units(rng, 1, 9)[0])
+        collection.search(Query(joint=units(rng, 1, 9)[0]))
     collection.write([entry(units(rng, 1))])
     with pytest.raises(InvalidVector):
-        collection.search(np.full(8, np.nan, np.float32))
+        collection.search(Query(joint=np.full(8, np.nan, np.float32)))
     with pytest.raises(InvalidVector, match=r"\(1, 8\)"):
-        collection.search(units(rng, 1))
+        collection.search(Query(joint=units(rng, 1)))
     with pytest.raises(InvalidQuery, match="k is 0"):
-        collection.search(units(rng, 1)[0], k=0)
+        collection.search(Query(joint=units(rng, 1)[0], k=0))
     with pytest.raises(InvalidQuery, match="no modality"):
-        collection.search(units(rng, 1)[0], modalities=[])
+        collection.search(Query(joint=units(rng, 1)[0], modalities=frozenset()))
 
 
 def test_a_collection_opened_later_follows_every_change(
@@ -503,8 +525,10 @@ def test_a_collection_opened_later_follows_every_change(
             query = units(rng, 1)[0]
             best = sorted(live, key=lambda name: -float(query @ live[name][0]))[:5]
             for collection in (writer, reader, Collection(catalog, info)):
-                assert [hit.item.id for hit in collection.search(query, k=5).hits] == best
-                [follower] = collection._engines.values()
+                assert [
+                    hit.item.id for hit in collection.search(Query(joint=query, k=5)).hits
+                ] == best
+                [follower] = collection._searcher._ranker._engines._followers.values()
                 assert len(follower.vectors) == len(live)
 
 
@@ -522,7 +546,7 @@ def test_searches_beside_a_writer_find_whole_items(
         order = np.random.default_rng(seed)
         try:
             while not stop.is_set():
-                hits = mine.search(vectors[int(order.integers(12))], k=99).hits
+                hits = mine.search(Query(joint=vectors[int(order.integers(12))], k=99)).hits
                 ids = [hit.item.id for hit in hits]
                 if len(set(ids)) != len(ids) or not stable <= set(ids):
                     faults.append(ids)
@@ -543,7 +567,7 @@ def test_searches_beside_a_writer_find_whole_items(
     for reader in readers:
         reader.join()
     assert faults == []
-    assert len(collection.search(vectors[0], k=99).hits) == 12
+    assert len(collection.search(Query(joint=vectors[0], k=99)).hits) == 12
 
 
 def test_a_replacement_in_the_middle_of_a_search_is_found(
@@ -559,15 +583,15 @@ def test_a_replacement_in_the_middle_of_a_search_is_found(
         return owners(fragments)
 
     monkeypatch.setattr(collection._contents, "owners", owners_too_late)
-    assert [hit.item.id for hit in collection.search(vectors[1], k=1).hits] == ["1"]
+    assert [hit.item.id for hit in collection.search(Query(joint=vectors[1], k=1)).hits] == ["1"]
 
 
 def test_an_engine_forgets_what_was_deleted(collection: Collection, units, entry, rng) -> None:
     keys = collection.write([entry(units(rng, 3)) for _ in range(4)])
-    collection.search(units(rng, 1)[0])
+    collection.search(Query(joint=units(rng, 1)[0]))
     collection.delete(keys[:2])
-    collection.search(units(rng, 1)[0])
-    [follower] = collection._engines.values()
+    collection.search(Query(joint=units(rng, 1)[0]))
+    [follower] = collection._searcher._ranker._engines._followers.values()
     assert len(follower.vectors) == 6
 
 

@@ -16,12 +16,13 @@ from PIL import Image
 from embed.batcher import Batcher
 from embed.errors import BadInput, Conflict, NotFound, UnsupportedModality
 from embed.types import Batching, CharSpan, Media, Modality, Space, Span, Vectors, normalise
+from index.batch.ingest import Progress, ingest
+from index.batch.walk import path_of
 from index.catalog import Catalog
 from index.collection import Collection
-from index.ingest import Progress, ingest
 from index.migrate import PASSES, MigrationReport, migrate
+from index.search.query import Query
 from index.types import Entry, NewFragment
-from index.walk import path_of
 
 BOTH = frozenset({Modality.TEXT, Modality.IMAGE})
 COLOURS = {f"tint {n:02}": (20 * (n % 4), 60 + 15 * (n // 4), 10 * n) for n in range(20)}
@@ -153,7 +154,11 @@ def _items(collection: Collection) -> dict[str, Any]:
 
 def _best(home: Home, tower: Tower, text: str, collection: str = "c") -> str:
     query = tower.vector(Modality.TEXT, text)
-    [hit] = home.open(collection).search(query, k=1, modalities=[Modality.IMAGE]).hits
+    [hit] = (
+        home.open(collection)
+        .search(Query(joint=query, k=1, modalities=frozenset({Modality.IMAGE})))
+        .hits
+    )
     return str(hit.item.title)
 
 
@@ -189,11 +194,11 @@ def test_everything_but_the_vectors_stays(home: Home) -> None:
 def test_who_still_means_the_old_space_is_refused(home: Home) -> None:
     old = home.open()
     query = home.dull.vector(Modality.TEXT, "tint 01")
-    assert old.search(query).hits
+    assert old.search(Query(joint=query)).hits
     home.migrate()
     fragment = NewFragment(None, query)
     with pytest.raises(NotFound, match="has left space dull@"):
-        old.search(query)
+        old.search(Query(joint=query))
     with pytest.raises(NotFound, match="has left space dull@"):
         old.write([Entry(modality=Modality.TEXT, digest="d", fragments=[fragment])])
 

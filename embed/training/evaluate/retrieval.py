@@ -3,8 +3,8 @@
 In the mixed gallery a query has one kind of right answer, items of one modality, among those of all
 modalities that ever answer it; what else its own record holds is left out. So its figures compare
 with those of that modality alone: what they lose, they lose to others. It is ranked in three ways:
-by raw cosine, by reciprocal rank (what a search without a calibration does, see `index.fusion`),
-and by calibrated probability. It knows no tower and no index.
+by raw cosine, by reciprocal rank (what a search without a calibration does, see
+`index.search.fusion`), and by calibrated probability. It knows no tower and no index.
 """
 
 from __future__ import annotations

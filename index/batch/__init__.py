@@ -1,0 +1,1 @@
+"""From files, archives, tables and stores to items: on one machine, or on many."""

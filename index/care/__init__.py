@@ -1,0 +1,1 @@
+"""Whole or not: verification and repair, snapshots and their return."""

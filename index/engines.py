@@ -1,0 +1,64 @@
+"""The engines of one collection: one per partition, opened when first asked, up to date when given.
+
+It knows no engine by name and does not search.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from contextlib import closing
+from functools import partial
+
+from embed.errors import CrossbindError
+from index.contents import Contents, PartitionState
+from index.factory import open_index
+from index.follower import Follower
+from index.types import Partition, VectorIndex
+
+_PROBES = 256
+
+log = logging.getLogger(__name__)
+
+
+class Engines:
+    """Safe to use from several threads."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._followers: dict[Partition, Follower] = {}
+        self._lock = threading.Lock()
+
+    def of(self, state: PartitionState) -> VectorIndex:
+        """Holding all that was committed up to `state`, by this process or another."""
+        with self._lock:
+            follower = self._followers.get(state.partition)
+            if follower is None:
+                place = self._contents.place(state)
+                engine = open_index(self._contents.info.index, state.dim, place)
+                follower = self._followers[state.partition] = Follower(engine)
+        follower.follow(self._contents, state, partial(self._contents.probes, state, _PROBES))
+        return follower.vectors
+
+    def close(self) -> None:
+        """Lets go of what the engines hold."""
+        with self._lock:
+            while self._followers:
+                self._followers.popitem()[1].vectors.close()
+
+
+def drop_engines(contents: Contents) -> None:
+    """Removes what engines keep elsewhere, on a server for instance, of a collection that is about
+    to be deleted. What cannot be had now stays, and a warning says so."""
+    for state in contents.partitions():
+        place = contents.place(state)
+        try:
+            with closing(open_index(contents.info.index, state.dim, place)) as engine:
+                drop = getattr(engine, "drop", None)
+                if drop is not None:
+                    drop()
+        except CrossbindError as error:
+            log.warning("points of %s stay where they are: %s", contents.info.name, error.message)
+        if place is not None:
+            shutil.rmtree(place.folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""What is said about items: filters, columns in memory, full text, counts."""

@@ -1,0 +1,1 @@
+"""Engines that hold vectors in memory and in files of their own: exact, and FAISS."""
