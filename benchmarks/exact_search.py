@@ -45,6 +45,7 @@ from index.vectors.workers import Workers
 K = 10
 BATCH = 64
 CLUSTERS = 1000
+REST = 0.1  # seconds; OpenBLAS threads spin on for so long, and would run beside the next
 BLAS_FROM = {"always": 1, "default": 20, "never": 2**30}  # queries at once, for FAISS
 
 Ids = NDArray[np.int64]
@@ -211,11 +212,12 @@ def recall(vectors: Floats, queries: Floats, found: Mapping[str, Ids]) -> dict[s
 
 
 def timed(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of the quickest call of each round, by name."""
+    """Seconds of the quickest call of each round, by name, the threads of others asleep."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds + 1):
         for name, work in works.items():
-            spent = [_seconds(work) for _ in range(3 if name.endswith("batch") else 10)]
+            time.sleep(REST)
+            spent = [_seconds(work) for _ in range(3 if name.endswith("batch") else 20)]
             if number:  # the first round warms up
                 times[name].append(min(spent))
         say(f"round {number} of {rounds}")

@@ -21,7 +21,7 @@ from index.vectors import kernels
 from index.vectors.int8 import CodedQueries, Codes, products
 from index.vectors.workers import Workers
 
-BLOCK_SCORES = 2**18  # rows times queries looked at at once: a MiB, which a core's cache holds
+BLOCK_SCORES = 2**19  # rows times queries looked at at once: 2 MiB, which a core's caches hold
 _SHARE = 2**20  # numbers, at least, that are worth a thread
 _SPARSE = 1 / 4  # of the rows; so few of a block are quicker to copy than to pass all
 _GROUPS = 4  # for each of the k; see `_raised`
