@@ -23,7 +23,7 @@ from api.answers import ErrorAnswer
 from api.guard import Doorkeeper, Envelope, error_response
 from api.job_kinds import KINDS
 from api.routes import care, collections, embeddings, exploring, health, items, jobs, models, search
-from api.schemas import CollectionBody, EmbeddingsBody, ItemPatch, ItemsBody
+from api.schemas import CollectionBody, EmbeddingsBody, IndexBody, ItemPatch, ItemsBody
 from api.schemas_explore import EXPLORING
 from api.schemas_search import SearchBody
 from api.service import Service
@@ -48,7 +48,7 @@ DRAWING = 8
 """Threads that previews may hold, so that a page full of them holds up nothing else."""
 
 _BODIES: tuple[type[BaseModel], ...] = (
-    *(CollectionBody, EmbeddingsBody, ItemPatch, ItemsBody, SearchBody),
+    *(CollectionBody, EmbeddingsBody, IndexBody, ItemPatch, ItemsBody, SearchBody),
     *EXPLORING,
     *KINDS.values(),
 )

@@ -17,6 +17,10 @@ EXAMPLES = {
         "crossbind collections export photos sea.npz --filter 'tag = \"sea\"'",
     ),
     "collections clear": ("crossbind collections clear photos --filter 'year < 2000' --yes",),
+    "collections index": (
+        "crossbind collections index photos 'faiss:hnsw?recall=0.99'",
+        "crossbind collections index photos exact",
+    ),
     "collections alias": (
         "crossbind collections alias best photos",
         "crossbind collections alias best --delete",
@@ -47,6 +51,12 @@ def explore(make: Make) -> None:
     clear = _named(make("clear", "forget the items that a filter means; their files stay"))
     clear.add_argument("--filter", required=True, metavar="EXPR", help=FILTER)
     clear.add_argument("--yes", action="store_true", help="do not ask")
+    index = _named(make("index", "choose what searches a collection, and build it now"))
+    index.add_argument(
+        "index",
+        metavar="ADDRESS",
+        help="exact, auto, faiss:hnsw?recall=0.99, qdrant:http://host:6333, …",
+    )
     _alias(make("alias", "list other names of collections, set one, or delete it"))
     _reports(make)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROOMS = {"api", "embed", "index"}
 EXPLORING = {
-    *("count", "facets", "sample", "export", "clear", "alias"),
+    *("count", "facets", "sample", "export", "clear", "index", "alias"),
     *("duplicates", "clusters", "outliers", "map"),
 }
 

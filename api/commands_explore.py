@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from api import sights
@@ -98,6 +99,16 @@ def _clear(arguments: argparse.Namespace, service: Service, people: Terminal | N
         print_json({"deleted": gone})
 
 
+def _index(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> None:
+    name, index = arguments.name, arguments.index
+    with people.waiting(f"building {index}") if people else nullcontext():
+        made = service.set_index(name, index, wait=True)
+    if people:
+        people.note(f"{name!r} is searched by {index}: {many(sum(made.counts.values()), 'item')}")
+    else:
+        print_json(made.to_json())
+
+
 def _alias(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> None:
     alias, name = arguments.alias, arguments.name
     if arguments.delete and alias and not name:
@@ -152,6 +163,7 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace, Service, Terminal | None], Non
     "sample": _sample,
     "export": _export,
     "clear": _clear,
+    "index": _index,
     "alias": _alias,
     "duplicates": _duplicates,
     "clusters": _clusters,

@@ -55,9 +55,16 @@ Id = Annotated[
 ]
 
 
+INDEX = "Address of the engine: exact, auto, faiss:hnsw?recall=0.99, qdrant-edge, …"
+
+
 class CollectionBody(Wire):
     space: str = Field("builtin", description="Name of a space; GET /v1/models lists them.")
-    index: str = Field("exact", description="Address of the engine, e.g. exact or faiss:flat.")
+    index: str = Field("exact", description=INDEX)
+
+
+class IndexBody(Wire):
+    index: str = Field(description=INDEX)
 
 
 class ItemBody(Wire):

@@ -196,6 +196,22 @@ class Service:
         )
         return self.collection(name)
 
+    def set_index(self, name: str, index: str, *, wait: bool = False) -> CollectionSummary:
+        """Another engine answers from now on, filled from the catalog.
+
+        wait: until it has built all that it builds, which else goes on beside searches.
+        Raises NotFound, BadInput, MissingDependency, and then nothing has changed.
+        """
+        before = self._shelves.open(name)
+        if before.info.index != index:
+            self._catalog.set_index(name, index)
+            before.close()
+            drop_engines(self._catalog.contents(before.info))
+            self._shelves.forget(before)
+        if wait:
+            self._shelves.open(name).settle()
+        return self.collection(name)
+
     def delete_collection(self, name: str) -> None:
         """Forgets a collection, and the uploads that only it held. Indexed files stay untouched."""
         collection = self._shelves.open(name)

@@ -129,6 +129,17 @@ class Catalog:
             raise NotFound(f"no collection is called {name!r}; {choices}", param="collection")
         return rows.collection_from_row(row)
 
+    def set_index(self, name: str, index: str) -> CollectionInfo:
+        """Another engine answers from now on; the vectors stay what they are.
+
+        index: an address for `index.factory`. Raises NotFound, and what opening the engine raises.
+        """
+        info = self.collection(name)
+        open_index(index, info.space.dim).close()
+        with self._database.writing() as connection:
+            connection.execute("UPDATE collections SET engine = ? WHERE id = ?", (index, info.id))
+        return self.collection(info.name)
+
     def check_new_name(self, name: str) -> None:
         """Raises BadInput for a bad name, Conflict when a collection or an alias has it."""
         _check_spelling(name, "collection")

@@ -43,6 +43,10 @@ class Collection:
     def name(self) -> str:
         return self.info.name
 
+    def settle(self) -> None:
+        """Fills its engines, and waits for what they build in the background."""
+        self._searcher.settle()
+
     def close(self) -> None:
         """Lets go of what its engines hold; a search opens them again."""
         self._searcher.close()

@@ -41,6 +41,13 @@ class Engines:
         follower.follow(self._contents, state, partial(self._contents.probes, state, _PROBES))
         return follower.vectors
 
+    def settle(self) -> None:
+        """Waits until every engine has built what it builds in the background."""
+        for state in self._contents.partitions():
+            settle = getattr(self.of(state), "settle", None)
+            if settle is not None:
+                settle()
+
     def close(self) -> None:
         """Lets go of what the engines hold."""
         with self._lock:
@@ -50,7 +57,7 @@ class Engines:
 
 def drop_engines(contents: Contents) -> None:
     """Removes what engines keep elsewhere, on a server for instance, of a collection that is about
-    to be deleted. What cannot be had now stays, and a warning says so."""
+    to be deleted, or to have others. What cannot be had now stays, and a warning says so."""
     for state in contents.partitions():
         place = contents.place(state)
         try:

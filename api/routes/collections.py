@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from api.answers import AliasList, CollectionAnswer, CollectionList, FailureList
 from api.routes.inputs import Served, json_body, permit, permit_index, takes
-from api.schemas import CollectionBody
+from api.schemas import CollectionBody, IndexBody
 from embed.errors import Conflict, NotFound
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
@@ -51,6 +51,19 @@ def put_collection(
 @router.get("/{c}", summary="One collection and its counts", response_model=CollectionAnswer)
 def get_collection(service: Served, c: str) -> JSONResponse:
     return JSONResponse(service.collection(c).to_json())
+
+
+@router.put(
+    "/{c}/index",
+    summary="From now on this engine answers; it is filled from the catalog",
+    response_model=CollectionAnswer,
+    openapi_extra=takes(IndexBody),
+)
+def put_index(
+    service: Served, c: str, body: Annotated[IndexBody, Depends(json_body(IndexBody))]
+) -> JSONResponse:
+    permit_index(service, body.index)
+    return JSONResponse(service.set_index(c, body.index).to_json())
 
 
 @router.delete("/{c}", summary="Forget a collection; indexed files stay", status_code=204)

@@ -86,6 +86,10 @@ class Ranker:
             ranking.items = ranking.items[:depth]
         return rankings
 
+    def settle(self) -> None:
+        """Waits until every engine has built what it builds in the background."""
+        self._engines.settle()
+
     def close(self) -> None:
         """Lets go of what the engines hold."""
         self._engines.close()

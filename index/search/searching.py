@@ -66,6 +66,10 @@ class Searcher:
         """What is said about the items, in memory."""
         return self._ranker.columns
 
+    def settle(self) -> None:
+        """Waits until every engine has built what it builds in the background."""
+        self._ranker.settle()
+
     def close(self) -> None:
         """Lets go of what the engines hold."""
         self._ranker.close()

@@ -315,6 +315,27 @@ def test_a_collection_answers_to_other_names(http: Any) -> None:
     assert http.get("/v1/collections/best").status_code == 404
 
 
+def test_another_index_answers_the_same(
+    http: Any, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index.vectors.plan.LEAST", 20)
+    exact = names(ask(http, k=5, modalities=["image"]))
+    made = service.set_index("shelf", "faiss:hnsw?recall=0.9", wait=True)
+    assert made.info.index == "faiss:hnsw?recall=0.9"
+    built = [path for path in (tmp_path / "home" / "indexes").rglob("*") if path.is_file()]
+    assert len(built) > 3
+    assert names(ask(http, k=5, modalities=["image"])) == exact
+    message = refused(
+        http.request("PUT", f"{SHELF}/index", json={"index": "faiss:hnws"}), 404, "not_found"
+    )
+    assert "faiss:hnsw" in message
+    assert http.get(SHELF).json()["index"] == "faiss:hnsw?recall=0.9"
+    again = http.request("PUT", f"{SHELF}/index", json={"index": "exact"})
+    assert again.json()["index"] == "exact"
+    assert not any(path.exists() for path in built)
+    assert names(ask(http, k=5, modalities=["image"])) == exact
+
+
 def test_reports_on_a_collection(http: Any) -> None:
     again = {"id": "again", "data": base64.b64encode(picture(90)).decode()}
     http.post(f"{SHELF}/items", json={"items": [again]})
@@ -524,6 +545,7 @@ def test_collections_are_explored_on_the_command_line(
     assert told("alias", "best", "shelf") == {"aliases": {"best": "shelf"}}
     assert told("count", "best")["count"] == 48
     assert told("alias", "best", "--delete") == {"aliases": {}}
+    assert told("index", "shelf", "auto")["index"] == "auto"
     assert told("duplicates", "shelf", "--modality", "image", "--least", "0.9999")["groups"] == []
     assert len(told("clusters", "shelf", "--count", "3")["clusters"]) == 3
     assert len(told("outliers", "shelf", "--count", "2")["outliers"]) == 2
@@ -534,6 +556,7 @@ def test_collections_are_explored_on_the_command_line(
         ("sample", "shelf"),
         ("export", "shelf", str(file)),
         ("alias", "best", "shelf"),
+        ("index", "shelf", "exact"),
         ("duplicates", "shelf", "--least", "0.9"),
         ("clusters", "shelf"),
         ("outliers", "shelf"),
