@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from embed.errors import BadInput, InvalidQuery, InvalidVector
-from embed.types import Floats, check_unit
+from embed.types import Floats
 from index.types import Found, Ids, Where
+from index.vectors.arrays import checked_queries, checked_rows
 
 BLOCK_BYTES = 32 * 2**20
 _DEAD_SHARE = 0.2  # of the rows; above it they are cleared away
@@ -111,7 +111,7 @@ class DenseIndex(ABC):
 
         Of an id given twice the last counts. Raises InvalidVector, BadInput for a negative id.
         """
-        ids, vectors = self._check_rows(ids, vectors)
+        ids, vectors = checked_rows(ids, vectors, self._dim)
         if not len(ids):
             return
         with self._lock:
@@ -138,9 +138,7 @@ class DenseIndex(ABC):
 
         Raises InvalidVector for a query of another shape or with NaN, InvalidQuery for k < 1.
         """
-        queries = self._check_queries(queries)
-        if k < 1:
-            raise InvalidQuery(f"k is {k}; at least 1 is needed", param="k")
+        queries = checked_queries(queries, k, self._dim)
         state = self._state
         ids = np.full((len(queries), k), -1, np.int64)
         scores = np.full((len(queries), k), -np.inf, np.float32)
@@ -210,24 +208,3 @@ class DenseIndex(ABC):
         self._id_buffer, self._vector_buffer = ids, vectors
         self._state = State(ids, vectors, np.empty(0, np.int64), None, self._matrices)
         self._matrices += 1
-
-    def _check_rows(self, ids: Ids, vectors: Floats) -> tuple[Ids, Floats]:
-        ids, vectors = np.asarray(ids, dtype=np.int64), np.asarray(vectors)
-        check_unit(vectors, self._dim)
-        if ids.shape != (len(vectors),):
-            raise InvalidVector(f"ids of shape {ids.shape} for {len(vectors)} vectors")
-        if len(ids) and ids.min() < 0:
-            raise BadInput(f"id {ids.min()} is negative; ids start at 0")
-        if np.all(ids[1:] > ids[:-1]):
-            return ids, vectors
-        order = np.argsort(ids, kind="stable")
-        last = np.append(ids[order][1:] != ids[order][:-1], True)
-        return ids[order][last], vectors[order][last]
-
-    def _check_queries(self, queries: Floats) -> Floats:
-        queries = np.ascontiguousarray(queries, dtype=np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self._dim:
-            raise InvalidVector(f"queries have shape {queries.shape}; (Q, {self._dim}) is wanted")
-        if not np.isfinite(queries).all():
-            raise InvalidVector("a query holds NaN or infinity; every number must be finite")
-        return queries

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from embed.types import Floats
 from index.types import Found, Ids, Where
+from index.vectors.arrays import checked_queries
 from index.vectors.generation import Generation
 from index.vectors.tail import Tail, best_first, rescored
 from index.vectors.tuning import Bits, Setting
@@ -58,7 +59,7 @@ class State(NamedTuple):
 
 def search(state: State, queries: Floats, k: int, where: Where | None) -> Found:
     """See `VectorIndex.search`. Raises InvalidVector, InvalidQuery."""
-    queries = state.tail.checked(queries, k)
+    queries = checked_queries(queries, k, state.tail.dim)
     scores, ids, setting = _of_base(state, queries, k, where)
     if len(state.tail):
         late = state.tail.search(queries, k, where)

@@ -10,7 +10,6 @@ import copy
 
 import numpy as np
 
-from embed.errors import InvalidQuery
 from embed.types import Floats
 from index.types import Ids
 from index.vectors.exact import ExactIndex
@@ -40,12 +39,6 @@ class Tail(ExactIndex):
         state = self._state
         alive = state.alive()
         return state.ids[alive], state.vectors[alive]
-
-    def checked(self, queries: Floats, k: int) -> Floats:
-        """Queries as a search takes them. Raises InvalidVector, InvalidQuery, as it does."""
-        if k < 1:
-            raise InvalidQuery(f"k is {k}; at least 1 is needed", param="k")
-        return self._check_queries(queries)
 
     def among(self, queries: Floats, vectors: Floats, k: int, rows: Ids) -> tuple[Floats, Ids]:
         """Scores and positions, both `(Q, k)`, of the k best of these `rows` of `vectors`.
