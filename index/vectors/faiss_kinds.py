@@ -48,6 +48,7 @@ class Approximate:
     def __init__(self, index: Any) -> None:
         self._index = index
         self._lists: Any = None if _is_graph(index) else faiss.extract_index_ivf(index)
+        self._widths: dict[int, Any] = {}
         self._bytes: NDArray[np.uint8] | None = None
         if self._lists is None and BYTES:
             storage = faiss.downcast_index(index.storage)
@@ -70,7 +71,7 @@ class Approximate:
         """
         selector = None if allowed is None else faiss.IDSelectorBitmap(allowed)
         if self._lists is None:
-            wanted = faiss.SearchParametersHNSW(sel=selector, efSearch=max(width, depth))
+            wanted = self._graph_parameters(selector, max(width, depth))
         else:
             wanted = self._list_parameters(selector, width)
         scores, positions = self._index.search(queries, depth, params=wanted)
@@ -108,6 +109,14 @@ class Approximate:
 
     def save(self, path: Path) -> None:
         faiss.write_index(self._index, str(path))
+
+    def _graph_parameters(self, selector: Any, width: int) -> Any:
+        """Made once for searches of all rows: that takes as long as to meet a few of them."""
+        if selector is not None:
+            return faiss.SearchParametersHNSW(sel=selector, efSearch=width)
+        if width not in self._widths:
+            self._widths[width] = faiss.SearchParametersHNSW(efSearch=width)
+        return self._widths[width]
 
     def _list_parameters(self, selector: Any, width: int) -> Any:
         if isinstance(self._lists, faiss.IndexIVFRaBitQ | faiss.IndexIVFRaBitQFastScan):

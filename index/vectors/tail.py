@@ -67,9 +67,10 @@ def rescored(queries: Floats, vectors: Floats, positions: Ids, k: int) -> tuple[
 
     Equal scores in the order of positions; both results `(Q, k)`.
     """
-    rows = vectors[np.maximum(positions, 0)]
-    # Row by row, so that equal rows score equally wherever they are.
-    scores = np.einsum("qnd,qd->qn", rows, queries)
+    scores = np.empty(positions.shape, np.float32)
+    # Query by query: for one, which most searches are, that is half of what arrays of all cost.
+    for query, some, into in zip(queries, np.maximum(positions, 0), scores, strict=True):
+        into[:] = of_floats(vectors.take(some, axis=0), query)
     scores[positions < 0] = -np.inf
     return best_first(scores, positions, k)
 
