@@ -97,7 +97,7 @@ class Catalog:
         for an index that cannot be had.
         """
         self.check_new_name(name)
-        open_index(index, space.dim)
+        open_index(index, space.dim).close()
         with self._database.writing() as connection:
             check_free(connection, name)
             connection.execute(

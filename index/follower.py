@@ -12,8 +12,8 @@ from contextlib import nullcontext
 
 from embed.errors import CatalogError, InvalidVector
 from embed.types import Floats
+from index import payloads
 from index.contents import Contents, PartitionState
-from index.qdrant import payloads
 from index.types import Ids, VectorIndex
 
 

@@ -21,6 +21,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Repo
 
 from embed.errors import MissingWeights
 from embed.registry import LoadOptions
+from embed.weights.store import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -135,14 +136,9 @@ def digest_of(path: Path, cache: Path) -> str:
         key = f"{found}\0{state.st_size}\0{state.st_mtime_ns}"
         memo = cache / "digests" / hashlib.sha256(key.encode()).hexdigest()
         known = _remembered(memo)
-        return known if known else _remember(memo, _sha256(found))
+        return known if known else _remember(memo, sha256_of(found))
     except OSError as error:
         raise MissingWeights(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _remembered(memo: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from embed.types import Floats, Modality, Space, normalise
 from index.catalog import Catalog
 from index.collection import Collection
-from index.types import Entry, Found, NewFragment
+from index.types import Entry, Found, NewFragment, VectorIndex
 
 DIM = 8
 QDRANT_URL = os.environ.get("CROSSBIND_TEST_QDRANT_URL", "")  # of a server that wants no key
@@ -151,3 +152,54 @@ def address(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def collection(catalog: Catalog) -> Collection:
     return Collection(catalog, catalog.create_collection("c", space=SPACE, chunker="whole"))
+
+
+def torn_searches(
+    engine: VectorIndex,
+    groups: Floats,
+    *,
+    readers: int,
+    writes: int,
+    at_once: tuple[int, ...],
+    seed: int,
+) -> list[object]:
+    """What searches saw beside a writer that was no whole state, or that broke them.
+
+    groups: `(40, dim)`. Ids come in groups of ten, each group one vector: a whole state holds whole
+    groups. at_once: how many queries a search may have.
+    """
+    torn: list[object] = []
+    stop = threading.Event()
+
+    def read(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        try:
+            while not stop.is_set():
+                group = int(rng.integers(40))
+                found = engine.search(groups[[group] * int(rng.choice(at_once))], 10)
+                here = found.ids[0][found.scores[0] > 0.9999]
+                if len(here) not in {0, 10} or not np.all(here // 10 == group):
+                    torn.append(found.ids[0].tolist())
+        except Exception as error:
+            torn.append(error)
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(readers)]
+    for thread in threads:
+        thread.start()
+    rng = np.random.default_rng(seed)
+    for _ in range(writes):
+        group = int(rng.integers(40))
+        ids = np.arange(10 * group, 10 * group + 10)
+        if rng.random() < 0.6:
+            engine.upsert(ids, np.repeat(groups[group][None], 10, axis=0))
+        else:
+            engine.remove(ids)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return torn
+
+
+@pytest.fixture(name="torn_searches")
+def torn_searches_fixture() -> Callable[..., list[object]]:
+    return torn_searches

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -253,40 +252,9 @@ def test_wrong_shapes_and_counts_are_refused(engine, units) -> None:
         engine.upsert(np.array([-3, 1]), vectors)
 
 
-def test_readers_beside_a_writer_see_whole_states(engine, units) -> None:
-    """Ids come in groups of ten, each group one vector: a whole state holds whole groups."""
+def test_readers_beside_a_writer_see_whole_states(engine, units, torn_searches) -> None:
     groups = units(np.random.default_rng(10), 40)
-    torn: list[object] = []
-    stop = threading.Event()
-
-    def read(seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        try:
-            while not stop.is_set():
-                group = int(rng.integers(40))
-                found = engine.search(groups[group][None], 10)
-                scores = found.scores[0]
-                here = found.ids[0][scores > 0.9999]
-                if len(here) not in {0, 10} or not np.all(here // 10 == group):
-                    torn.append(found.ids[0].tolist())
-        except Exception as error:
-            torn.append(error)
-
-    readers = [threading.Thread(target=read, args=(seed,)) for seed in range(3)]
-    for reader in readers:
-        reader.start()
-    rng = np.random.default_rng(11)
-    for _ in range(400):
-        group = int(rng.integers(40))
-        ids = np.arange(10 * group, 10 * group + 10)
-        if rng.random() < 0.6:
-            engine.upsert(ids, np.repeat(groups[group][None], 10, axis=0))
-        else:
-            engine.remove(ids)
-    stop.set()
-    for reader in readers:
-        reader.join()
-    assert torn == []
+    assert torn_searches(engine, groups, readers=3, writes=400, at_once=(1,), seed=11) == []
 
 
 def clustered(rng: np.random.Generator, count: int, dim: int) -> Floats:

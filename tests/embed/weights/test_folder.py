@@ -165,8 +165,8 @@ def test_a_digest_is_remembered_until_the_file_changes(
     file, cache = tmp_path / "weights.bin", tmp_path / "cache"
     file.write_bytes(b"one")
     reads = []
-    sha256 = module._sha256
-    monkeypatch.setattr(module, "_sha256", lambda path: reads.append(path) or sha256(path))
+    sha256 = module.sha256_of
+    monkeypatch.setattr(module, "sha256_of", lambda path: reads.append(path) or sha256(path))
     wanted = hashlib.sha256(b"one").hexdigest()
     assert [digest_of(file, cache) for _ in range(3)] == [wanted] * 3
     assert len(reads) == 1

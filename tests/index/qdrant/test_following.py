@@ -13,11 +13,11 @@ from embed.errors import (
     NotAvailable,
 )
 from embed.types import Modality
+from index import payloads
 from index.collection import Collection
 from index.metadata.bounds import Op
 from index.metadata.filter_text import parse_filter
 from index.metadata.filters import And, Has, Not, Predicate
-from index.qdrant import payloads
 from index.search.query import Query
 from index.types import Entry, NewFragment, Where
 

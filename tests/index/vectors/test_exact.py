@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from itertools import pairwise
 
 import numpy as np
@@ -337,40 +336,10 @@ def test_a_vector_put_in_again_moves_no_others(units) -> None:
     assert len(engine._state.ids) < 1400
 
 
-def test_searches_beside_a_writer(units, small) -> None:
-    """Ids come in groups of ten, each group one vector: a whole state holds whole groups."""
+def test_searches_beside_a_writer(units, small, torn_searches) -> None:
     groups = units(np.random.default_rng(8), 40, 64)
     engine = warm(np.repeat(groups[:20], 10, axis=0))
-    torn: list[object] = []
-    stop = threading.Event()
-
-    def read(seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        try:
-            while not stop.is_set():
-                group = int(rng.integers(40))
-                found = engine.search(groups[[group] * int(rng.choice([1, 5]))], 10)
-                here = found.ids[0][found.scores[0] > 0.9999]
-                if len(here) not in {0, 10} or not np.all(here // 10 == group):
-                    torn.append(found.ids[0].tolist())
-        except Exception as error:
-            torn.append(error)
-
-    readers = [threading.Thread(target=read, args=(seed,)) for seed in range(2)]
-    for reader in readers:
-        reader.start()
-    rng = np.random.default_rng(9)
-    for _ in range(150):
-        group = int(rng.integers(40))
-        ids = np.arange(10 * group, 10 * group + 10)
-        if rng.random() < 0.6:
-            engine.upsert(ids, np.repeat(groups[group][None], 10, axis=0))
-        else:
-            engine.remove(ids)
-    stop.set()
-    for reader in readers:
-        reader.join()
-    assert torn == []
+    assert torn_searches(engine, groups, readers=2, writes=150, at_once=(1, 5), seed=9) == []
 
 
 def test_a_closed_engine_still_answers(oracle, units, only_bytes) -> None:
