@@ -13,13 +13,14 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from embed.errors import MissingWeights
+from embed.errors import BadInput, MissingWeights
 from embed.registry import LoadOptions
 from embed.weights.store import sha256_of
 
@@ -27,6 +28,10 @@ log = logging.getLogger(__name__)
 
 UNKNOWN_LICENCE = "unknown: see the model's page"
 
+Document = TypeVar("Document")
+
+# What a document raises that is read as what it is not.
+_SENSELESS = (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
@@ -117,6 +122,27 @@ def revision_of(folder: Path, cache: Path) -> str:
     files = [path for path in _files(folder) if path.suffix in (*_WEIGHTS, *readable)]
     parts = [f"{path.relative_to(folder).as_posix()}={digest_of(path, cache)}" for path in files]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def read_document(
+    path: Path, parse: Callable[[dict[str, Any]], Document], *, command: str, again: str
+) -> Document:
+    """What `parse` makes of the JSON at `path`, which `command` wrote. again: the way out.
+
+    Raises MissingWeights for a file that cannot be read, BadInput for one that makes no sense.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingWeights(
+            f"{path} cannot be read ({error.strerror}): give a folder that `{command}` made"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is no JSON: {again}") from error
+    try:
+        return parse(document)
+    except _SENSELESS as error:
+        raise BadInput(f"{path} is not what `{command}` writes ({error!r}): {again}") from error
 
 
 def is_snapshot(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from embed.backends.bounds import SIDE, within
 from embed.errors import BadInput, MissingWeights
 from embed.types import Modality, Space
-from embed.weights.folder import digest_of
+from embed.weights.folder import digest_of, read_document
 
 MANIFEST = "crossbind.json"
 FORMAT = 1
@@ -133,21 +133,12 @@ def write(manifest: Manifest, folder: Path) -> None:
 
 def read(folder: Path) -> Manifest:
     """What `folder` says of itself. Raises MissingWeights, BadInput."""
-    path = folder / MANIFEST
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MissingWeights(
-            f"{path} cannot be read ({error.strerror}): give a folder that `crossbind export` made"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path} is no JSON: {_AGAIN}") from error
-    try:
-        return _manifest(document, folder)
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise BadInput(
-            f"{path} is not what `crossbind export` writes ({error!r}): {_AGAIN}"
-        ) from error
+    return read_document(
+        folder / MANIFEST,
+        lambda document: _manifest(document, folder),
+        command="crossbind export",
+        again=_AGAIN,
+    )
 
 
 def _manifest(document: dict[str, Any], folder: Path) -> Manifest:

@@ -32,7 +32,7 @@ from embed.backends.trained import shapes
 from embed.backends.trained.shapes import Shape
 from embed.errors import BadInput, MissingWeights
 from embed.types import Modality, Space
-from embed.weights.folder import digest_of
+from embed.weights.folder import digest_of, read_document
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -154,21 +154,12 @@ def write(manifest: Manifest) -> None:
 
 def read(folder: Path) -> Manifest:
     """What `folder` says of itself. Raises MissingWeights, BadInput."""
-    path = folder / MANIFEST
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MissingWeights(
-            f"{path} cannot be read ({error.strerror}): give a folder that `crossbind train` made"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path} is no JSON: {_AGAIN}") from error
-    try:
-        return _manifest(document, folder)
-    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-        raise BadInput(
-            f"{path} is not what `crossbind train` writes ({error!r}): {_AGAIN}"
-        ) from error
+    return read_document(
+        folder / MANIFEST,
+        lambda document: _manifest(document, folder),
+        command="crossbind train",
+        again=_AGAIN,
+    )
 
 
 def _manifest(document: dict[str, Any], folder: Path) -> Manifest:
