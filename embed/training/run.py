@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import platformdirs
 import torch
@@ -237,6 +237,18 @@ def _processes() -> Iterator[None]:
         dist.destroy_process_group()
 
 
+def _leave(status: int) -> NoReturn:
+    """Ends this process without Python's own shutdown.
+
+    During it a thread of the process group that still holds one of Python's objects aborts the
+    process, now and then, though all of the run is done and kept.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Train a joint space.")
     parser.add_argument("config", type=Path, help="a TOML: see docs/TRAINING.md")
@@ -265,4 +277,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if dist.is_torchelastic_launched():
+        _leave(status)
+    sys.exit(status)

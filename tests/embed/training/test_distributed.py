@@ -189,3 +189,4 @@ def run(folder: Path, rank: int) -> None:
 
 if __name__ == "__main__":
     run(Path(sys.argv[1]), int(sys.argv[2]))
+    os._exit(0)  # as a run of ours ends: Python's shutdown may meet a thread of the group
