@@ -70,9 +70,11 @@ class RecommendBody(Wire):
 
     positive: FusedQuery = Field(description="Items, media, words or vectors; one or several.")
     negative: FusedQuery | None = None
-    strategy: Literal["average", "best_score"] = Field(
+    strategy: Literal["average", "best_score", "context"] = Field(
         "average",
-        description="average: one query of all. best_score: each by its nearest example alone.",
+        description="average: one query of all. best_score: each by its nearest example alone. "
+        "context: the n-th positive and the n-th negative are a pair, and found is what lies on "
+        "the positive side of each.",
     )
     k: int = Field(10, ge=1, le=MAX_K)
     offset: int = Field(0, ge=0, le=MAX_DEPTH)

@@ -23,7 +23,7 @@ from embed.errors import InvalidQuery
 from embed.types import Floats, Modality
 from index.collection import Collection
 from index.search.query import EVEN, Pieces, Query
-from index.search.recommending import by_best_score
+from index.search.recommending import by_best_score, by_context
 from index.types import Hit, Partition, Results, VectorKind
 
 
@@ -91,7 +91,16 @@ def _by_examples(
         return collection.search(query)
     assert vectors.terms is not None
     good = np.array([term.weight > 0 for term in request.terms])
-    return by_best_score(collection, vectors.terms[good], vectors.terms[~good], query)
+    positives, negatives = vectors.terms[good], vectors.terms[~good]
+    if request.strategy == "best_score":
+        return by_best_score(collection, positives, negatives, query)
+    if len(positives) != len(negatives):
+        raise InvalidQuery(
+            f"{len(positives)} positive examples and {len(negatives)} negative ones make no pairs: "
+            "the context strategy wants as many of either, or choose average or best_score",
+            param="negative",
+        )
+    return by_context(collection, positives, negatives, query)
 
 
 def _query(request: SearchRequest, vectors: QueryVectors, calibration: Calibration | None) -> Query:

@@ -259,6 +259,13 @@ def test_recommendations_are_like_the_good_and_unlike_the_bad(http: Any, strateg
     assert [*found, *names(http.post(f"{SHELF}/recommend", json=more))] == whole
     lone = http.post(f"{SHELF}/recommend", json={"positive": {"item": "image0"}, "k": 2})
     assert len(names(lone)) == 2
+    paired = {"positive": [{"item": "image0"}], "negative": [{"item": "image180"}]}
+    near = http.post(f"{SHELF}/recommend", json={**paired, "strategy": "context", "k": 3})
+    assert {hit["rank_score"] for hit in near.json()["hits"]} == {0.0}
+    uneven = {**body, "strategy": "context"}
+    assert "2 positive examples and 1 negative" in refused(
+        http.post(f"{SHELF}/recommend", json=uneven), 400, "invalid_query"
+    )
     wrong = {"positive": [{"item": "image0", "weight": -1}]}
     assert "as negative" in refused(
         http.post(f"{SHELF}/recommend", json=wrong), 400, "invalid_query"

@@ -18,7 +18,7 @@ from index.metadata.filters import matches
 from index.metadata.words import Words
 from index.search.fusion import RRF_K
 from index.search.query import Balance, Pieces, Query
-from index.search.recommending import by_best_score
+from index.search.recommending import by_best_score, by_context
 from index.search.selection import group_of
 from index.types import Entry, Found, Hit, NewFragment
 from index.vectors.exact import ExactIndex
@@ -500,6 +500,26 @@ def test_recommendations_by_best_score_are_by_the_nearest_examples(
         assert found.more == (offset + k < 80)
         assert [hit.rank_score for hit in found.hits] == pytest.approx(
             [score(name) for name in told[offset : offset + k]], abs=1e-6
+        )
+
+
+def test_recommendations_by_context_are_on_the_good_side_of_each_pair(library: Library) -> None:
+    good, bad = units(library.rng, 3), units(library.rng, 3)
+
+    def place(name: str) -> tuple[float, float]:
+        apart = library.vectors[name] @ (good - bad).T
+        return float(np.minimum(apart, 0).sum(axis=-1).max()), float(
+            (library.vectors[name] @ good.T).max()
+        )
+
+    told = sorted(library.vectors, key=place, reverse=True)
+    inside = sum(place(name)[0] == 0 for name in told)
+    assert 2 < inside < 40
+    for k, offset in ((3, 0), (inside, 2), (80, 0)):
+        found = by_context(library.collection, good, bad, Query(k=k, offset=offset))
+        assert ids(found.hits) == told[offset : offset + k]
+        assert [hit.rank_score for hit in found.hits] == pytest.approx(
+            [place(name)[0] for name in told[offset : offset + k]], abs=1e-6
         )
 
 
