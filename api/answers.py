@@ -63,9 +63,28 @@ class ModelAnswer(Answer):
     missing: str | None
 
 
+class GeneratorAnswer(Answer):
+    """A generator, in OpenAI's list of models."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    kind: Literal["generator"]
+    default: bool
+    summary: str | None
+    inputs: list[Modality]
+    outputs: list[Modality]
+    context: int | None
+    licence: str | None
+    source: str | None
+    state: Literal["ready", "missing"]
+    missing: str | None
+
+
 class ModelList(Answer):
     object: Literal["list"]
-    data: list[ModelAnswer]
+    data: list[ModelAnswer | GeneratorAnswer]
 
 
 class CollectionAnswer(Answer):

@@ -22,8 +22,23 @@ from starlette.responses import FileResponse, JSONResponse
 from api.answers import ErrorAnswer
 from api.guard import Doorkeeper, Envelope, error_response
 from api.job_kinds import KINDS
-from api.routes import care, collections, embeddings, exploring, health, items, jobs, models, search
+from api.routes import (
+    care,
+    chat,
+    collections,
+    complete,
+    embeddings,
+    exploring,
+    health,
+    items,
+    jobs,
+    models,
+    search,
+    sessions,
+)
 from api.schemas import CollectionBody, EmbeddingsBody, IndexBody, ItemPatch, ItemsBody
+from api.schemas_chat import ChatBody
+from api.schemas_complete import CompleteBody
 from api.schemas_explore import EXPLORING
 from api.schemas_search import SearchBody
 from api.service import Service
@@ -35,20 +50,24 @@ PAGE = {
     "/": "index.html",
     "/docs": "docs.html",
     "/icon.svg": "icon.svg",
-    **{f"/{name}.css": f"{name}.css" for name in ("app", "docs")},
+    **{f"/{name}.css": f"{name}.css" for name in ("app", "chat", "docs")},
     **{
         f"/{name}.js": f"{name}.js"
         for name in (
-            *("app", "cards", "detail", "docs", "dom", "key", "map", "media", "narrow", "take"),
+            *("answer", "app", "cards", "chat", "chips", "detail", "docs", "dom", "key", "map"),
+            *("media", "narrow", "state", "take"),
         )
     },
 }
 HEALTH = ("/health/live", "/health/ready")
+ANSWERING = 8
+"""Answers that are made at once; others wait."""
 DRAWING = 8
 """Threads that previews may hold, so that a page full of them holds up nothing else."""
 
 _BODIES: tuple[type[BaseModel], ...] = (
-    *(CollectionBody, EmbeddingsBody, IndexBody, ItemPatch, ItemsBody, SearchBody),
+    *(ChatBody, CollectionBody, CompleteBody, EmbeddingsBody, IndexBody, ItemPatch, ItemsBody),
+    SearchBody,
     *EXPLORING,
     *KINDS.values(),
 )
@@ -79,9 +98,13 @@ def create_app(service: Service) -> FastAPI:
         responses={"default": {"model": ErrorAnswer, "description": "What went wrong"}},
     )
     app.state.service = service
+    app.state.answering = CapacityLimiter(ANSWERING)
     app.state.drawing = CapacityLimiter(DRAWING)
     app.state.stopping = Event()  # threading's: it is set from outside of the loop
-    for module in (health, models, collections, items, search, exploring, embeddings, jobs, care):
+    for module in (
+        *(health, models, collections, items, search, exploring, embeddings),
+        *(chat, sessions, complete, jobs, care),
+    ):
         app.include_router(module.router)
     for path, name in PAGE.items():
         page = partial(_page, WEB / name)

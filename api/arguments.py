@@ -12,7 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from api import arguments_care, arguments_eval, arguments_explore, arguments_jobs, arguments_search
+from api import (
+    arguments_ask,
+    arguments_care,
+    arguments_eval,
+    arguments_explore,
+    arguments_jobs,
+    arguments_search,
+)
 from api.arguments_values import positive, within
 
 EXIT_CODES = """\
@@ -42,6 +49,7 @@ EXAMPLES = {
     ),
     "demo": ("crossbind --home .crossbind demo",),
     **arguments_search.EXAMPLES,
+    **arguments_ask.EXAMPLES,
     **arguments_explore.EXAMPLES,
     **arguments_jobs.EXAMPLES,
     **arguments_care.EXAMPLES,
@@ -84,6 +92,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     arguments_search.search(
         _command(commands, "search", "find items by words, pictures, sounds, films, or any mix")
+    )
+    arguments_ask.ask(_command(commands, "ask", "answer a question from what is indexed, cited"))
+    arguments_ask.chat(_command(commands, "chat", "ask question after question"))
+    arguments_ask.complete(
+        _command(commands, "complete", "suppose what items lack: their words, sound or picture")
     )
     _serve(_command(commands, "serve", "answer REST, and a page, on this machine"))
     _models(_command(commands, "models", "list the embedding spaces, or describe one"))

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
+
+from api.arguments_values import number, positive
+
+FORMATS = ("questions", "mrag-bench", "mme", "llava-bench", "scienceqa", "webqa", "mmqa")
+"""Those of rag.evaluate.formats, whose module --help need not wait for."""
 
 EXAMPLES = {
     "eval retrieval": (
@@ -14,6 +20,11 @@ EXAMPLES = {
     "eval zero-shot": (
         "crossbind eval zero-shot --data ~/sorted",
         "crossbind eval zero-shot --data clips --space trained:runs/birds/space --plot taken.png",
+    ),
+    "eval rag": (
+        "crossbind eval rag questions.jsonl --collection notes",
+        "crossbind eval rag questions.jsonl --against complete=no --plot both.svg --out runs/notes",
+        "crossbind eval rag MME --format mme --collection photos --generator openai:llava@http://localhost:8000/v1",
     ),
     "eval probes": ("crossbind eval probes --space hf:openai/clip-vit-base-patch32",),
     "calibrate": (
@@ -50,6 +61,94 @@ def measure(make: Make) -> None:
     )
     _plot(zero_shot, "what was taken for what")
     _space(make("probes", "whether words in another order, or negated, are told apart"))
+    _rag(make("rag", "how good answers are, on questions whose answers are known"))
+
+
+def _rag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data", type=Path, metavar="DATA", help="questions and answers: docs/EVALUATION.md"
+    )
+    parser.add_argument(
+        "--format",
+        default="questions",
+        choices=FORMATS,
+        metavar="F",
+        help=f"of DATA: {', '.join(FORMATS)} (default: %(default)s, JSON lines of our own)",
+    )
+    _collection(parser)
+    parser.add_argument(
+        "--generator", metavar="G", help="what answers (default: that of the settings)"
+    )
+    parser.add_argument("--reranker", metavar="R", help="what ranks the evidence anew")
+    parser.add_argument(
+        "--no-complete",
+        dest="complete",
+        action="store_false",
+        help="suppose nothing about what records lack",
+    )
+    parser.add_argument(
+        "-k",
+        type=positive,
+        default=8,
+        metavar="N",
+        help="pieces of evidence (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--against",
+        type=against,
+        metavar="WHAT",
+        help="compare with another configuration: collection=B,generator=G,reranker=R,complete=no,"
+        "k=4, any of them",
+    )
+    parser.add_argument(
+        "--judge",
+        metavar="G",
+        help="a generator that says, yes or no, what entails what (default: the built-in check)",
+    )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="answer whatever the evidence, learn what confidence is worth, and keep it",
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
+    parser.add_argument(
+        "--seed", type=number, default=0, metavar="N", help="of answers and intervals (default: 0)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="keep answers and the report here; the same command goes on where it was broken off",
+    )
+    _plot(parser, "the figures")
+
+
+def against(value: str) -> dict[str, str | int | bool]:
+    """What differs in the other configuration, by name."""
+    told: dict[str, str | int | bool] = {}
+    for part in re.split(rf",(?=(?:{'|'.join(DIFFER)})=)", value):
+        name, given, word = part.partition("=")
+        if name not in DIFFER or not given or not word:
+            raise argparse.ArgumentTypeError(
+                f"{part!r} is not NAME=VALUE; the names are {', '.join(DIFFER)}"
+            )
+        told[name] = DIFFER[name](word)
+    return told
+
+
+def _yes(value: str) -> bool:
+    if value not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"complete is yes or no, not {value!r}")
+    return value == "yes"
+
+
+DIFFER: dict[str, Callable[[str], str | int | bool]] = {
+    "collection": str,
+    "generator": str,
+    "reranker": str,
+    "complete": _yes,
+    "k": positive,
+}
 
 
 def calibrate(parser: argparse.ArgumentParser) -> None:

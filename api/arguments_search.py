@@ -24,6 +24,14 @@ EXAMPLES = {
 FILTER = 'what must be true, as in year >= 2020 and (tag in ("sea", "boat") or not has(text))'
 
 
+def media(parser: argparse.ArgumentParser, *flags: tuple[str, str, str]) -> None:
+    """Flags that are given once or several times, by kind, sign of the value and help."""
+    for kind, value, text in flags:
+        parser.add_argument(
+            f"--{kind}", action=_Medium, dest="media", default=[], metavar=value, help=text
+        )
+
+
 def search(parser: argparse.ArgumentParser) -> None:
     _what(parser)
     _among(parser.add_argument_group("among what"))
@@ -32,15 +40,13 @@ def search(parser: argparse.ArgumentParser) -> None:
 
 def _what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="*", metavar="WORDS", help="what to look for, in words")
-    for kind, value, text in (
+    media(
+        parser,
         ("image", "P", "a picture to look for; with words, both count"),
         ("audio", "P", "a sound to look for, where the space hears"),
         ("video", "P", "a film to look for, where the space watches"),
         ("item", "ID", "an item of the collection, to find the like of"),
-    ):
-        parser.add_argument(
-            f"--{kind}", action=_Medium, dest="media", default=[], metavar=value, help=text
-        )
+    )
     parser.add_argument(
         "--weights",
         type=weights,
@@ -125,7 +131,7 @@ def _shown(parser: Any) -> None:
 
 
 class _Medium(argparse.Action):
-    """Collects `(kind, path or id)` over several flags, in the order that they were given."""
+    """Collects `(kind, path, id or words)` over several flags, in the order of their coming."""
 
     def __call__(
         self,
@@ -135,5 +141,5 @@ class _Medium(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         kind = str(option_string).removeprefix("--")
-        value = values if kind == "item" else Path(values)
+        value = values if kind in {"item", "text"} else Path(values)
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), (kind, value)])

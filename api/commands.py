@@ -144,6 +144,12 @@ def _searched(arguments: argparse.Namespace, service: Service, people: Terminal 
     return commands_search.run(arguments, service, people)
 
 
+def _asked(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
+    from api import commands_ask  # noqa: PLC0415  only for those who ask
+
+    return commands_ask.run(arguments, service, people)
+
+
 def _collections(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
     if arguments.action == "migrate":
         return _at_length(arguments, service, people)
@@ -266,6 +272,9 @@ def _measured(arguments: argparse.Namespace, service: Service, people: Terminal 
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Service, Terminal | None], int]] = {
     "ingest": _ingest,
     "search": _searched,
+    "ask": _asked,
+    "chat": _asked,
+    "complete": _asked,
     "models": _models,
     "collections": _collections,
     "export": _export,

@@ -17,6 +17,7 @@ from api.service import Service
 from index.batch.ingest import Progress
 
 if TYPE_CHECKING:
+    from api.evaluation_rag import Compared
     from api.terminal import Terminal
 
 
@@ -24,7 +25,7 @@ def run(arguments: argparse.Namespace, service: Service, people: Terminal | None
     """Runs one of them and returns its exit code."""
     if arguments.command == "calibrate":
         return _calibrate(arguments, service, people)
-    actions = {"retrieval": _retrieval, "zero-shot": _zero_shot, "probes": _probes}
+    actions = {"retrieval": _retrieval, "zero-shot": _zero_shot, "probes": _probes, "rag": _rag}
     if arguments.action is None:
         raise UsageError(f"what to measure? The choices are: {', '.join(actions)}")
     return actions[arguments.action](arguments, service, people)
@@ -77,6 +78,16 @@ def _probes(arguments: argparse.Namespace, service: Service, people: Terminal | 
     return OK
 
 
+def _rag(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
+    from api import commands_eval_rag  # noqa: PLC0415  only for those who measure answers
+
+    _check_plot(arguments)
+    with _watch(people, arguments) as tell:
+        found = commands_eval_rag.measured(arguments, service, tell)
+    _plot(arguments, found.compared, people)
+    return commands_eval_rag.show(found, people)
+
+
 def _check_plot(arguments: argparse.Namespace) -> None:
     """Before the work, not after it."""
     if arguments.plot is not None:
@@ -84,7 +95,9 @@ def _check_plot(arguments: argparse.Namespace) -> None:
 
 
 def _plot(
-    arguments: argparse.Namespace, report: Retrieval | Classified, people: Terminal | None
+    arguments: argparse.Namespace,
+    report: Retrieval | Classified | Compared,
+    people: Terminal | None,
 ) -> None:
     if arguments.plot is not None:
         report.plot(arguments.plot)

@@ -91,7 +91,7 @@ def _extras(value: str | None) -> frozenset[str]:
     return wanted
 
 
-def modalities(value: str | None) -> frozenset[Modality] | None:
+def modalities(value: str | None, flag: str = "--modality") -> frozenset[Modality] | None:
     """Of a list with commas. Raises UsageError."""
     if value is None:
         return None
@@ -99,6 +99,6 @@ def modalities(value: str | None) -> frozenset[Modality] | None:
         return frozenset(Modality(name.strip()) for name in value.split(","))
     except ValueError:
         raise UsageError(
-            f"--modality is {value!r}; one or several of these are wanted, with commas between: "
+            f"{flag} is {value!r}; one or several of these are wanted, with commas between: "
             f"{', '.join(Modality)}"
         ) from None

@@ -18,6 +18,7 @@ from index.keys import origin
 
 MIB = 1 << 20
 
+_MEDIA = ("text", "image", "audio", "video")
 _SWITCH = {"1": True, "true": True, "yes": True, "": False, "0": False, "false": False, "no": False}
 
 
@@ -30,7 +31,10 @@ class Settings:
     ones. spaces: those that clients of REST may name, besides the built-in one and those of
     collections. max_upload_bytes: of a request. jobs: clients of REST may start jobs that name
     paths on this machine. jobs_at_once: the others wait. qdrant_url: the server that
-    qdrant_api_key is for. read_only: nothing in the home is changed.
+    qdrant_api_key is for. read_only: nothing in the home is changed. generator, reranker: those
+    that answer where none is named. generators: those that clients of REST may name besides it and
+    `extractive`. generator_url: the endpoint of `openai:MODEL`, which generator_api_key is for;
+    generator_inputs, generator_context: modalities and tokens that its models take.
     """
 
     home: Path
@@ -46,6 +50,13 @@ class Settings:
     read_only: bool = False
     qdrant_url: str | None = None
     qdrant_api_key: str | None = field(default=None, repr=False)
+    generator: str = "extractive"
+    generators: tuple[str, ...] = ()
+    generator_url: str | None = None
+    generator_api_key: str | None = field(default=None, repr=False)
+    generator_inputs: tuple[str, ...] = ("text", "image", "video")
+    generator_context: int = 8192
+    reranker: str = "builtin"
 
 
 def load_settings(home: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -70,6 +81,12 @@ def load_settings(home: Path | None = None, environ: Mapping[str, str] | None = 
         jobs_at_once=_positive(env, "CROSSBIND_JOBS_AT_ONCE", 1),
         read_only=_switch(env, "CROSSBIND_READ_ONLY"),
         **_qdrant(env),
+        generator=env.get("CROSSBIND_GENERATOR") or "extractive",
+        generators=_words(env, "CROSSBIND_GENERATORS"),
+        reranker=env.get("CROSSBIND_RERANKER") or "builtin",
+        **_generator_endpoint(env),
+        generator_inputs=_media(env, "CROSSBIND_GENERATOR_INPUTS", "text,image,video"),
+        generator_context=_positive(env, "CROSSBIND_GENERATOR_CONTEXT", 8192),
     )
 
 
@@ -108,16 +125,37 @@ def own_threads(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def _qdrant(env: Mapping[str, str]) -> dict[str, str | None]:
-    url, key = env.get("CROSSBIND_QDRANT_URL") or None, env.get("CROSSBIND_QDRANT_API_KEY") or None
+    url, key = _keyed(env, "CROSSBIND_QDRANT", "server")
+    return {"qdrant_url": None if url is None else origin(url), "qdrant_api_key": key}
+
+
+def _generator_endpoint(env: Mapping[str, str]) -> dict[str, str | None]:
+    url, key = _keyed(env, "CROSSBIND_GENERATOR", "endpoint")
+    return {"generator_url": url, "generator_api_key": key}
+
+
+def _keyed(env: Mapping[str, str], name: str, what: str) -> tuple[str | None, str | None]:
+    """A URL and the API key that no other is sent."""
+    url, key = env.get(f"{name}_URL") or None, env.get(f"{name}_API_KEY") or None
     if key is not None and url is None:
         raise BadInput(
-            "CROSSBIND_QDRANT_API_KEY is set without CROSSBIND_QDRANT_URL: name the server that "
-            "the key is for, and no other is sent it",
-            param="CROSSBIND_QDRANT_URL",
+            f"{name}_API_KEY is set without {name}_URL: name the {what} that the key is for, and "
+            "no other is sent it",
+            param=f"{name}_URL",
         )
     if key is not None and not key.isascii():
-        raise BadInput("CROSSBIND_QDRANT_API_KEY holds other than ASCII letters")
-    return {"qdrant_url": None if url is None else origin(url), "qdrant_api_key": key}
+        raise BadInput(f"{name}_API_KEY holds other than ASCII letters")
+    return url, key
+
+
+def _media(env: Mapping[str, str], name: str, default: str) -> tuple[str, ...]:
+    named = _words({name: env.get(name) or default}, name)
+    for medium in named:
+        if medium not in _MEDIA:
+            raise BadInput(
+                f"{name} names {medium!r}; the choices are: {', '.join(_MEDIA)}", param=name
+            )
+    return named
 
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:

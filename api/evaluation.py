@@ -35,6 +35,7 @@ __all__ = [
     "Progress",
     "Retrieval",
     "check_plot",
+    "no_progress",
     "trained_pairs",
 ]
 

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from api.schemas import Wire
+from api.schemas_search import Modalities
 from index.batch.remote import SCHEMES, scheme_of
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -165,6 +166,26 @@ class CalibrateJob(JobBody):
         return ["calibrate", f"--collection={self.collection}", f"--seed={self.seed}"]
 
 
+class CompleteJob(JobBody):
+    """Suppose what records of a collection lack, from others that have it."""
+
+    kind: Literal["complete"]
+    collection: Word = "default"
+    missing: Modalities | None = Field(
+        None, description="What to suppose; all that a record lacks when left out."
+    )
+    method: Literal["best", "mean", "synthesis"] = "best"
+
+    guarded = None
+
+    def words(self) -> list[str]:
+        missing = [f"--missing={','.join(self.missing)}"] if self.missing else []
+        return [
+            *("complete", "--all", f"--collection={self.collection}"),
+            *(f"--method={self.method}", *missing),
+        ]
+
+
 KINDS: dict[str, type[JobBody]] = {
     "ingest": IngestJob,
     "train": TrainJob,
@@ -172,4 +193,5 @@ KINDS: dict[str, type[JobBody]] = {
     "export": ExportJob,
     "eval": EvalJob,
     "calibrate": CalibrateJob,
+    "complete": CompleteJob,
 }

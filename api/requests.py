@@ -54,8 +54,8 @@ class SearchRequest:
     dropped. min_probability: the same, of a calibrated space. together: the terms are read as one
     medium, by a space that can. group_by, collapse, diversity, moments: as
     `index.search.query.Query` has them. rerank: the best are ranked anew by all pieces of the
-    query. strategy: `best_score` looks at each term by itself, `context` at pairs of a good and a bad
-    one (`index.search.recommending`).
+    query. strategy: `best_score` looks at each term by itself, `context` at pairs of a good and a
+    bad one (`index.search.recommending`).
     cursor: of the page before. include: extra fields of a hit, among `EXTRAS`.
     """
 

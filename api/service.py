@@ -62,8 +62,11 @@ from index.migrate import MigrationReport
 from index.types import Failure, IngestReport
 
 if TYPE_CHECKING:  # they load torch, or what few commands need
+    from api.asking import Asking
     from api.evaluation import Evaluation
+    from api.evaluation_rag import RagEvaluation
     from api.training import Told
+    from api.voices import GeneratorSummary
     from embed.backends.onnx_runtime.export import ExportReport
 
 DEFAULT_SPACE = "builtin"
@@ -94,6 +97,18 @@ class Service:
         self.exploring = Exploring(self._shelves)
         self._lock = threading.Lock()
         self._jobs: Jobs | None = None
+        self._asking: Asking | None = None
+
+    @property
+    def asking(self) -> Asking:
+        """Answers, completions and conversations."""
+        from api.asking import Asking  # noqa: PLC0415 (only for those who ask)
+
+        with self._lock:
+            self._asking = self._asking or Asking(
+                self.settings, self._shelves, self._towers, self._calibrations, self._blobs
+            )
+            return self._asking
 
     @property
     def jobs(self) -> Jobs:
@@ -110,6 +125,13 @@ class Service:
         from api.evaluation import Evaluation  # noqa: PLC0415 (only for those who measure)
 
         return Evaluation(self._towers, self._calibrations, self._shelves.open)
+
+    @property
+    def evaluation_rag(self) -> RagEvaluation:
+        """Measuring answers."""
+        from api.evaluation_rag import RagEvaluation  # noqa: PLC0415 (only for those who measure)
+
+        return RagEvaluation(self.asking, self._shelves.open)
 
     # Models
 
@@ -173,6 +195,18 @@ class Service:
             open_collection=self._shelves.open,
             blobs=self._blobs,
         )
+
+    def generators(self) -> list[str]:
+        """Those that strangers may name, for the same reasons."""
+        return self.asking.voices.generators()
+
+    def generator(self, name: str) -> GeneratorSummary:
+        """What one can do, before it is loaded."""
+        return self.asking.voices.summary(name)
+
+    def rerankers(self) -> list[str]:
+        """As `generators`."""
+        return self.asking.voices.rerankers()
 
     # Collections
 
@@ -443,6 +477,8 @@ class Service:
 
     def close(self) -> None:
         """Finishes what is under way and lets go of every file."""
+        if self._asking is not None:
+            self._asking.close()
         self._towers.close()
         self._shelves.close()
         self._catalog.close()

@@ -89,12 +89,13 @@ class Terminal:
         table.add_column(no_wrap=True, min_width=7)
         table.add_column(overflow="fold")
         for rank, hit in enumerate(answer.hits, start=1):
-            kind = marked(hit.item.modality)
-            table.add_row(str(rank), _score(hit), kind, self._found(hit, places))
+            bar, kind = score_bar(hit.score, hit.probability), marked(hit.item.modality)
+            table.add_row(str(rank), bar, kind, self.found(hit, places=places))
         self.out.print(table)
         self.note(Text(_timings(answer), style="dim"))
 
-    def _found(self, hit: Hit, places: bool) -> Text:
+    def found(self, hit: Hit, *, places: bool = True) -> Text:
+        """What was found: its name, where in it, and what it says there."""
         item = hit.item
         path = path_of(item.uri) if item.uri else None
         found = Text()
@@ -283,12 +284,12 @@ def _bar(console: Console) -> Bar:
     )
 
 
-def _score(hit: Hit) -> Text:
-    if hit.score is None:
+def score_bar(cosine: float | None, likely: float | None) -> Text:
+    """How probable something is, else how near."""
+    score = cosine if likely is None else likely
+    if score is None:
         return Text.assemble(("─" * BAR_CELLS, "bright_black"), "  words")
-    score = hit.score
-    likely = hit.probability
-    cells = round(BAR_CELLS * min(max(score if likely is None else likely, 0.0), 1.0))
+    cells = round(BAR_CELLS * min(max(score, 0.0), 1.0))
     told = f" {score:6.3f}" if likely is None else f" {likely:6.1%}"
     return Text.assemble(("━" * cells, "cyan"), ("─" * (BAR_CELLS - cells), "bright_black"), told)
 

@@ -1,1 +1,1 @@
-"""A multimodal prompt in, chunks of any modality out. Empty until there is evidence."""
+"""A multimodal prompt in, chunks of any modality out."""

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from embed.types import Floats, Item, Metadata, Modality
 from index.catalog import Catalog
+from index.completions import Completions
 from index.export import export
+from index.gaps import Gaps
 from index.listing import page
 from index.metadata import facets as many
 from index.metadata.facets import EVERYTHING, Facets
@@ -140,6 +142,11 @@ class Collection:
         """What the items that a filter means say under each name. Raises InvalidQuery."""
         return many.facets(self._searcher.columns, fields, f, limit=limit)
 
+    def rarity(self, words: Iterable[str]) -> dict[str, float]:
+        """How much each word tells items apart: ln(1 + N / (1 + n)), n of N items holding it. All
+        collections of the catalog count."""
+        return self._searcher.words.rarity(words)
+
     def sample(
         self,
         f: Filter = EVERYTHING,
@@ -160,6 +167,16 @@ class Collection:
     def survey(self) -> Survey:
         """What looks it over as a whole: duplicates, clusters, outliers, a map."""
         return Survey(self._contents)
+
+    @property
+    def completions(self) -> Completions:
+        """What its records may have where they lack a modality."""
+        return Completions(self._contents)
+
+    @property
+    def gaps(self) -> Gaps:
+        """Which of its records lack what."""
+        return Gaps(self._contents)
 
     # Reading
 
@@ -199,9 +216,17 @@ class Collection:
         """`(F, dim)`, one row a fragment; F is 0 when there is none. Raises NotFound."""
         return self._contents.vectors_of(item_id, kind)
 
-    def pieces_of(self, items: Iterable[str]) -> dict[str, StoredPieces]:
-        """Fragments, spans and joint vectors of items, by public id; those gone are left out."""
-        return self._searcher.stored.pieces(items)
+    def items_of_records(self, records: Iterable[str]) -> dict[str, list[Item]]:
+        """The items of each record, oldest first; of long texts the beginning. Records that are
+        gone are left out."""
+        return self._searcher.stored.of_records(records)
+
+    def pieces_of(
+        self, items: Iterable[str], kind: VectorKind = VectorKind.JOINT
+    ) -> dict[str, StoredPieces]:
+        """Fragments, spans and vectors of items, by public id; those gone, or without a vector of
+        this kind, are left out."""
+        return self._searcher.stored.pieces(items, kind)
 
     def vectors_of_fragments(self, fragments: Iterable[int]) -> dict[int, Floats]:
         """`(D,)`, joint, by fragment; those that are gone are left out."""

@@ -86,6 +86,19 @@ class Contents:
         with self._database.reading() as connection:
             yield connection
 
+    @contextmanager
+    def noting(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, for those beside this file that write what is no item.
+
+        Raises StorageFull, Forbidden.
+        """
+        with self._database.writing() as connection:
+            yield connection
+
+    @property
+    def read_only(self) -> bool:
+        return self._database.read_only
+
     def partitions(self) -> list[PartitionState]:
         """Those that ever held a vector. One small read, fit to come before every search.
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any, overload
 
 import numpy as np
@@ -102,6 +103,7 @@ def span_to_text(span: Span | None) -> str | None:
     return None if span is None else json.dumps(span_to_json(span))
 
 
+@lru_cache(maxsize=8192)
 def span_from_text(text: str | None) -> Span | None:
     return None if text is None else span_from_json(json.loads(text))
 
@@ -121,6 +123,8 @@ def metadata_to_text(metadata: Metadata) -> str:
 
 
 def metadata_from_text(text: str) -> Metadata:
+    if text == "{}":  # most items
+        return {}
     stored: dict[str, Any] = json.loads(text)
     return {
         name: GeoPoint(**value) if isinstance(value, dict) else value

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,6 +216,37 @@ class VectorIndex(Protocol):
     def close(self) -> None:
         """Lets go of files, threads and connections."""
         ...
+
+
+class Source(NamedTuple):
+    """An item that a completion rests on, and its share in it, in (0, 1]."""
+
+    item: str
+    record: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Completion:
+    """A hypothesis about a record: what the modality that it lacks may be. Never an item.
+
+    record: None for a medium from outside. value: words of a text, else the id of the item whose
+    medium is borrowed, or None for generated media. vector: `(D,)` joint, unit, or None. origin:
+    `generated` was made by a generator. sources: what it rests on, best first. p: probability that
+    it is right. method: `best`, `mean` or `synthesis`. stale: a source, the record or the space has
+    changed since.
+    """
+
+    record: str | None
+    modality: Modality
+    value: str | None
+    vector: Floats | None
+    origin: Literal["retrieved", "generated"]
+    sources: tuple[Source, ...]
+    p: float
+    method: Literal["best", "mean", "synthesis"]
+    stale: bool = False
+    created: str | None = None
 
 
 class Moment(NamedTuple):

@@ -44,9 +44,9 @@ def commands(text: str) -> list[str]:
 
 def words_of(line: str) -> list[str]:
     """What the program is handed: without pipes, redirections, comments and variables."""
-    shell = shlex.shlex(line, posix=True, punctuation_chars="|>&")
+    shell = shlex.shlex(line, posix=True, punctuation_chars="|<>&")
     shell.whitespace_split = True
-    words = takewhile(lambda word: word not in {"|", ">", "&&"}, shell)
+    words = takewhile(lambda word: word not in {"|", "<", ">", "&&"}, shell)
     return [word for word in words if not re.match(r"[A-Z_]+=", word)]
 
 

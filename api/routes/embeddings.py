@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends
 from starlette.responses import JSONResponse
 
 from api.answers import EmbeddingsAnswer
-from api.routes.inputs import Served, json_body, permit, takes
+from api.routes.inputs import IGNORED, Served, json_body, permit, takes
 from api.schemas import EmbeddingsBody
 from embed.errors import BadInput
 from embed.types import Floats
@@ -47,7 +47,7 @@ def embeddings(
         ],
         "usage": {"prompt_tokens": result.prompt_tokens, "total_tokens": result.prompt_tokens},
     }
-    ignored = {} if body.user is None else {"X-Ignored-Fields": "user"}
+    ignored = {} if body.user is None else {IGNORED: "user"}
     return JSONResponse(answer, headers=ignored)
 
 

@@ -14,15 +14,19 @@ from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api.refusal import refusal
-from api.schemas import Wire
 from api.service import Service
 from api.wire import brief
 from embed import registry
 from embed.backends.vectors import FORM
 from embed.errors import Forbidden, NotFound, UnsupportedMedia
+from generation import registry as generators
 from index.qdrant.address import reaches_beyond
+from rag import rerank as rerankers
 
 Body = TypeVar("Body", bound=BaseModel)
+
+IGNORED = "X-Crossbind-Ignored"
+"""The header that lists what was asked in OpenAI's way and passed over."""
 
 _SMALL = 64 * 1024  # bytes that are parsed faster than a thread is woken
 
@@ -66,6 +70,33 @@ def permit_index(service: Service, address: str) -> None:
         )
 
 
+def permit_generator(service: Service, name: str, param: str) -> None:
+    """Refuses a generator that the operator has not opened to clients: a name can be a path, start
+    a download, or send what is found to a stranger. Raises Forbidden, NotFound."""
+    kinds = {form.partition(":")[0] for form in generators.names()}
+    _permit_voice("generator", name, service.generators(), kinds, param)
+
+
+def permit_reranker(service: Service, name: str, param: str) -> None:
+    """Refuses a re-ranker that is not the operator's. Raises Forbidden, NotFound."""
+    kinds = {form.partition(":")[0] for form in rerankers.FORMS}
+    _permit_voice("reranker", name, service.rerankers(), kinds, param)
+
+
+def _permit_voice(what: str, name: str, allowed: list[str], kinds: set[str], param: str) -> None:
+    if name in allowed:
+        return
+    choices = f"the choices are: {', '.join(allowed)}"
+    if name.partition(":")[0] not in kinds:
+        raise NotFound(f"no {what} is called {brief(name)}; {choices}", param=param)
+    variable = "CROSSBIND_GENERATORS" if what == "generator" else "CROSSBIND_RERANKER"
+    raise Forbidden(
+        f"{what} {brief(name)} is not open to clients of this server; {choices}. Whoever runs it "
+        f"names others in {variable}",
+        param=param,
+    )
+
+
 def parse(model: type[Body], raw: bytes) -> Body:
     """A body of `model`; an empty one counts as `{}`. Raises InvalidJson, InvalidRequest."""
     try:
@@ -97,7 +128,7 @@ def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
     return read
 
 
-def takes(*models: type[Wire]) -> dict[str, Any]:
+def takes(*models: type[BaseModel]) -> dict[str, Any]:
     """What OpenAPI says of a route that reads its body as JSON, of one of `models`."""
     refs = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
     schema = refs[0] if len(refs) == 1 else {"oneOf": refs}

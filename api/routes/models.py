@@ -1,26 +1,31 @@
-"""The spaces that can be asked for by name, in the shape of OpenAI's model list."""
+"""Spaces and generators that can be asked for by name, in the shape of OpenAI's model list."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from api.answers import ModelAnswer, ModelList
+from api.answers import GeneratorAnswer, ModelAnswer, ModelList
 from api.routes.inputs import Served, permit
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
-@router.get("", summary="All spaces, with what they can do", response_model=ModelList)
+@router.get(
+    "", summary="All spaces and generators, with what they can do", response_model=ModelList
+)
 def list_models(service: Served) -> JSONResponse:
     """Those that clients may name; the command line lists more."""
     allowed = service.spaces()
-    data = [model.to_json() for model in service.models() if model.name in allowed]
-    return JSONResponse({"object": "list", "data": data})
+    spaces = [model.to_json() for model in service.models() if model.name in allowed]
+    generators = [service.generator(name).to_json() for name in service.generators()]
+    return JSONResponse({"object": "list", "data": [*spaces, *generators]})
 
 
 # A name may hold slashes, as in open_clip:ViT-B-32/openai.
-@router.get("/{name:path}", summary="One space", response_model=ModelAnswer)
+@router.get("/{name:path}", summary="One of them", response_model=ModelAnswer | GeneratorAnswer)
 def get_model(service: Served, name: str) -> JSONResponse:
+    if name in service.generators() and name not in service.spaces():
+        return JSONResponse(service.generator(name).to_json())
     permit(service, name, "model")
     return JSONResponse(service.model(name).to_json())

@@ -1,44 +1,44 @@
-// The page: words, media or an item in; a grid of what is near out. State lives in the URL.
+// The page: words, media or an item in; a grid of what is near out, or an answer (chat.js).
 // Everything that comes from the server is set as text, never as markup.
 
 import { card } from "/cards.js";
+import { attach, attachItem, offerCollections, startChat } from "/chat.js";
+import { chip } from "/chips.js";
 import { closeDetail, showDetail } from "/detail.js";
-import { $, at, count, KINDS, make, milliseconds, nameOf } from "/dom.js";
+import { $, at, count, make, milliseconds, nameOf } from "/dom.js";
 import { getJson, Problem } from "/key.js";
 import { showMap } from "/map.js";
 import { forget } from "/media.js";
 import { showFacets } from "/narrow.js";
+import { PAGE, readUrl, state, writeUrl } from "/state.js";
 import { addFiles, asPart, listenToDrops, makeCollection } from "/take.js";
 
-const PAGE = 48;
 const MOST = 1000;
-
 const MOMENTS = 5; // places told of a film or a sound
 
-const state = { words: "", collection: "", modality: "", like: "", filter: "", hybrid: false, media: [], k: PAGE };
 let home = ""; // the collection shown when the URL names none
 let collections = [];
 let running = null;
 
-// State and URL
+// What is shown
 
-function readUrl() {
-  const given = new URLSearchParams(location.search);
-  state.words = given.get("q") ?? "";
-  state.modality = given.get("m") ?? "";
-  state.like = given.get("like") ?? "";
-  state.filter = given.get("f") ?? "";
-  state.hybrid = given.has("w");
-  state.collection = given.get("c") ?? home;
-  state.media = [];
-  state.k = PAGE;
+/** Searching, or asking. */
+function showMode() {
+  $("asking").hidden = !state.asks;
+  $("searching").hidden = state.asks;
+  $("to-ask").ariaCurrent = state.asks ? "page" : null;
+  $("to-search").ariaCurrent = state.asks ? null : "page";
+  $("drop-search").textContent = state.asks ? "Ask about it" : "Search with it";
+  if (!state.asks) return search();
+  document.title = "Ask · Crossbind";
+  offerCollections(collections, state.collection);
+  $("question").focus();
 }
 
-function writeUrl() {
-  const told = { q: state.words, c: state.collection, m: state.modality, like: state.like, f: state.filter, w: state.hybrid ? "1" : "" };
-  const query = new URLSearchParams(Object.entries(told).filter(([, value]) => value));
-  const url = query.size ? `/?${query}` : "/";
-  if (url !== location.pathname + location.search) history.pushState(null, "", url);
+function turnTo(asks) {
+  state.asks = asks;
+  writeUrl();
+  showMode();
 }
 
 function showState() {
@@ -51,30 +51,25 @@ function showState() {
   $("collection").value = state.collection;
   $("filter").value = state.filter;
   $("hybrid").checked = state.hybrid;
-  const like = state.like ? [chip({ name: `like ${state.likeName ?? state.like}` }, () => (state.like = ""))] : [];
-  const media = state.media.map((one) => chip(one, () => (state.media = state.media.filter((other) => other !== one))));
+  const like = state.like ? [partOf({ name: `like ${state.likeName ?? state.like}` }, () => (state.like = ""))] : [];
+  const media = state.media.map((one) => partOf(one, () => (state.media = state.media.filter((other) => other !== one))));
   $("asked").replaceChildren(...like, ...media);
   $("asked").hidden = like.length + media.length === 0;
   document.title = state.words ? `${state.words} · Crossbind` : "Crossbind";
 }
 
-/** A part of the query beside its words: its name, whether it counts against, and a way out. */
-function chip(part, remove) {
-  const sign = make("button", { type: "button", className: "sign", textContent: part.weight < 0 ? "−" : "+" });
-  sign.ariaLabel = `${part.weight < 0 ? "Away from" : "Towards"} ${part.name}; press to turn round`;
-  sign.onclick = () => {
-    part.weight = -part.weight;
-    search();
-  };
-  const away = make("button", { type: "button", className: "away", textContent: "×", "aria-label": `Remove ${part.name} from the search` });
-  away.onclick = () => {
+/** A part of the query beside its words, with a way out. */
+function partOf(part, remove) {
+  const out = () => {
     remove();
     $("words").focus();
     $("form").requestSubmit();
   };
-  const look = part.kind === "image" && part.url ? make("img", { src: part.url, alt: "" }) : (KINDS[part.kind]?.mark ?? null);
-  const name = make("span", { className: "asked-name", textContent: part.name, title: part.name });
-  return make("span", { className: part.weight < 0 ? "chip minus" : "chip" }, part.kind ? sign : null, look, name, away);
+  const turn = () => {
+    part.weight = -part.weight;
+    search();
+  };
+  return chip(part, { turn: part.kind && turn, remove: out });
 }
 
 // Asking
@@ -160,9 +155,9 @@ function narrow(filter) {
 }
 
 function likeThis(hit) {
-  Object.assign(state, { words: "", media: [], like: hit.id, likeName: nameOf(hit), k: PAGE });
+  Object.assign(state, { asks: false, collection: hit.collection, words: "", media: [], like: hit.id, likeName: nameOf(hit), k: PAGE });
   writeUrl();
-  search();
+  showMode();
   scrollTo({ top: 0 });
 }
 
@@ -186,6 +181,7 @@ function showFailure(error) {
 // Files in
 
 async function searchWith(files) {
+  if (state.asks) return attach(files);
   try {
     const parts = await Promise.all(files.slice(0, 8).map(asPart));
     parts.forEach((part, position) => part.kind === "image" && (part.url = URL.createObjectURL(files[position])));
@@ -257,9 +253,19 @@ function listen() {
   $("detail-close").onclick = () => $("detail").close();
   $("detail").onclick = (event) => event.target === $("detail") && $("detail").close();
   $("detail").onclose = closeDetail;
+  for (const [id, asks] of [["to-search", false], ["to-ask", true]]) {
+    $(id).onclick = (event) => {
+      event.preventDefault();
+      turnTo(asks);
+    };
+  }
+  addEventListener("ask-about", ({ detail }) => {
+    if (!state.asks) turnTo(true);
+    attachItem(detail, nameOf(detail));
+  });
   addEventListener("popstate", () => {
-    readUrl();
-    search();
+    readUrl(home);
+    showMode();
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
@@ -269,8 +275,9 @@ function listen() {
     const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement?.tagName ?? "");
     if (event.key !== "/" || typing || document.querySelector("dialog[open]")) return;
     event.preventDefault();
-    $("words").focus();
+    $(state.asks ? "question" : "words").focus();
   });
+  startChat((hit) => showDetail(hit, likeThis));
   listenToDrops({ searchWith, add });
 }
 
@@ -288,8 +295,8 @@ async function start() {
   listen();
   try {
     await showCollections();
-    readUrl();
-    await search();
+    readUrl(home);
+    await showMode();
   } catch (error) {
     showFailure(error);
   }

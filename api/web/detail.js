@@ -18,6 +18,10 @@ export async function showDetail(hit, likeThis) {
     $("detail").close();
     likeThis(hit);
   };
+  $("detail-ask").onclick = () => {
+    $("detail").close();
+    dispatchEvent(new CustomEvent("ask-about", { detail: hit }));
+  };
   $("detail-open").onclick = () => openOriginal(hit);
   if (!$("detail").open) $("detail").showModal();
   await Promise.all([fill($("detail-media"), hit, fullMedium), fill($("detail-record"), hit, (one) => restOfRecord(one, likeThis))]);

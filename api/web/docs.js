@@ -68,6 +68,8 @@ function curl(method, path, operation) {
 const EXAMPLES = {
   "post /v1/embeddings": { model: "builtin", input: "a dog on a beach" },
   "post /v1/collections/{c}/search": { query: { text: "a dog on a beach" }, k: 5 },
+  "post /v1/chat/completions": { model: "crossbind", messages: [{ role: "user", content: "When do dahlias bloom?" }], retrieval: { collection: "default" } },
+  "post /v1/collections/{c}/complete": { item: "ID", missing: ["text"] },
   "post /v1/collections/{c}/items": { items: [{ text: "A dog runs along the beach." }] },
   "put /v1/collections/{c}": { space: "builtin" },
   "patch /v1/collections/{c}/items/{item_id}": { title: "Rex", metadata: { year: 2026 } },

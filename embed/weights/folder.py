@@ -35,7 +35,7 @@ _SENSELESS = (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
-_DESCRIBING = ("*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "README.md")
+_DESCRIBING = ("*.json", "*.jinja", "*.txt", "*.model", "*.spm", "*.tiktoken", "README.md")
 _WEIGHT_PATTERNS = (
     ("*.safetensors", "*_Dense/*.bin"),  # the small layers of sentence-transformers are often both
     ("*.bin",),

@@ -9,6 +9,7 @@ vocabulary. It ranks nothing.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -62,6 +63,17 @@ def items_with(connection: sqlite3.Connection, column: str, text: str) -> Ids:
     return common
 
 
+def rarities(connection: sqlite3.Connection, words: Iterable[str]) -> dict[str, float]:
+    """ln(1 + N / (1 + n)) of each word that n of all N items hold; of several words in one, of the
+    rarest. N counts items that are gone too."""
+    (items,) = connection.execute("SELECT coalesce(max(id), 0) FROM items").fetchone()
+    found = {}
+    for said in words:
+        held = [sum(count for _, count in _runs_of(connection, word)) for word in words_of(said)]
+        found[said] = math.log1p(items / (1 + min(held, default=0)))
+    return found
+
+
 class _Term(NamedTuple):
     """A word of the query as FTS5 is asked for it. held: by so many items."""
 
@@ -73,13 +85,7 @@ def _terms(connection: sqlite3.Connection, words: Iterable[str]) -> list[_Term]:
     """Those that any item holds, the rarest first."""
     terms = []
     for word in words:
-        if is_unspaced(word):
-            runs = sorted(_runs_with(connection, word), key=lambda run: -run[1])[:_RUNS]
-        else:
-            runs = connection.execute(
-                "SELECT term, doc FROM terms WHERE term = ?", (word,)
-            ).fetchall()
-        if runs:
+        if runs := _runs_of(connection, word):
             match = " OR ".join(_quoted(run) for run, _ in runs)
             terms.append(_Term(f"({match})", sum(count for _, count in runs)))
     return sorted(terms, key=lambda term: term.held)
@@ -96,6 +102,13 @@ def _tiers(terms: Sequence[_Term], most: int) -> list[Tier]:
     if len(common) > 1:
         tiers.append(Tier(" AND ".join(term.match for term in common), common=True))
     return [*tiers, *(Tier(term.match, common=True) for term in common)]
+
+
+def _runs_of(connection: sqlite3.Connection, word: str) -> list[tuple[str, int]]:
+    """What stands for a word, and in how many items."""
+    if is_unspaced(word):
+        return sorted(_runs_with(connection, word), key=lambda run: -run[1])[:_RUNS]
+    return connection.execute("SELECT term, doc FROM terms WHERE term = ?", (word,)).fetchall()
 
 
 def _runs_with(connection: sqlite3.Connection, word: str) -> list[tuple[str, int]]:

@@ -17,7 +17,7 @@ import numpy as np
 from embed.types import CharSpan, Modality, Span
 from index import rows
 from index.contents import Contents
-from index.metadata.terms import Tier, tiers_of
+from index.metadata.terms import Tier, rarities, tiers_of
 from index.types import Ids
 
 _ROWS = 3_000
@@ -56,6 +56,11 @@ class Words:
             tiers = tiers_of(connection, rows.storable(text), _ROWS)
             search = _Search(connection, self._contents.info.id, modalities, items)
             return search.best(tiers, k)
+
+    def rarity(self, words: Iterable[str]) -> dict[str, float]:
+        """ln(1 + N / (1 + n)) of each word that n of the catalog's N items hold."""
+        with self._contents.reading() as connection:
+            return rarities(connection, words)
 
 
 class _Candidates(NamedTuple):

@@ -66,7 +66,7 @@ class Ranker:
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
         self._engines = Engines(contents)
-        self._words = Words(contents)
+        self.words = Words(contents)
         self.columns = Columns(contents)
 
     def rank(self, queries: Sequence[Query], depths: Sequence[int]) -> list[Ranking]:
@@ -98,7 +98,7 @@ class Ranker:
         """Words have their say in the order."""
         items = None if query.filter is None else self.columns.items(query.filter)
         most = depth + len(query.exclude)
-        said = self._words.search(words, most, query.wanted, items)
+        said = self.words.search(words, most, query.wanted, items)
         owners = self._contents.owners([one.fragment for one in said])
         ranking.whole &= len(owners) == len(said)
         found = [

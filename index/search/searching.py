@@ -18,6 +18,7 @@ from index.contents import Contents
 from index.metadata.columns import Columns
 from index.metadata.facets import count
 from index.metadata.filters import And, Op, Predicate
+from index.metadata.words import Words
 from index.rows import passage
 from index.search.fusion import Scored, in_order
 from index.search.query import MAX_DEPTH, Pieces, Query
@@ -65,6 +66,11 @@ class Searcher:
     def columns(self) -> Columns:
         """What is said about the items, in memory."""
         return self._ranker.columns
+
+    @property
+    def words(self) -> Words:
+        """The titles and texts."""
+        return self._ranker.words
 
     def settle(self) -> None:
         """Waits until every engine has built what it builds in the background."""

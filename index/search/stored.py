@@ -96,6 +96,27 @@ class Stored:
                 ).fetchall()
         return {row[0]: rows.item_from_row(row[1:]) for row in found}
 
+    def of_records(self, records: Iterable[str]) -> dict[str, list[Item]]:
+        """The items of each record, oldest first, by its public id; of long texts the beginning.
+
+        Records that are gone are left out.
+        """
+        wanted = list(records)
+        found: dict[str, list[Item]] = {}
+        with self._contents.reading() as connection:
+            for start in range(0, len(wanted), _PARAMETERS):
+                some = wanted[start : start + _PARAMETERS]
+                marks = ", ".join("?" * len(some))
+                for row in connection.execute(
+                    f"SELECT {rows.PAGE_COLUMNS} FROM records r"  # noqa: S608 - our own columns
+                    " JOIN items i ON i.record = r.id"
+                    f" WHERE r.collection = ? AND r.key IN ({marks}) ORDER BY i.id",
+                    (self._contents.info.id, *some),
+                ):
+                    item = rows.item_from_row(row)
+                    found.setdefault(item.record, []).append(item)
+        return found
+
     def _vectors(self, fragments: Iterable[int], kind: VectorKind) -> dict[int, Look]:
         found = self._read(
             "SELECT v.fragment, v.partition, v.vector FROM vectors v"

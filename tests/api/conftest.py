@@ -85,6 +85,9 @@ class FakeService:
     def spaces(self) -> list[str]:
         return sorted({"builtin", *self.settings.spaces})
 
+    def generators(self) -> list[str]:
+        return []
+
     def collections(self) -> list[CollectionSummary]:
         return [self.collection(name) for name in self.shelves]
 

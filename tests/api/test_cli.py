@@ -492,6 +492,7 @@ HEAVY = ["torch", "transformers", "torchvision"]
         (["--json", "search", "a cat"], [*HEAVY, "rich", "fastapi", "uvicorn", "pydantic"]),
         (["search", "a cat"], [*HEAVY, "fastapi", "uvicorn", "pydantic"]),
         (["--json", "search", "--image", str(PHOTOS / "coffee.png")], [*HEAVY, "rich", "fastapi"]),
+        (["--json", "ask", "when is the invoice due?"], [*HEAVY, "rich", "fastapi", "pydantic"]),
     ],
     ids=lambda words: " ".join(words)[:30],
 )

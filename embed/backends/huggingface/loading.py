@@ -179,7 +179,7 @@ def load_model(folder: ModelFolder, *, text_alone: bool) -> PreTrainedModel:
         )
     name = _ENCODERS_OF_TWO.get(kind, "AutoModel") if text_alone else "AutoModel"
     try:
-        with _quiet():
+        with quiet():
             model, found = getattr(transformers, name).from_pretrained(
                 folder.path,
                 local_files_only=True,
@@ -219,7 +219,7 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the library's progress bars and advice, which are for people who call it."""
     talk: Any = transformers.logging
     level, bars = talk.get_verbosity(), talk.is_progress_bar_enabled()
@@ -236,7 +236,7 @@ def _quiet() -> Iterator[None]:
 def _convert(folder: ModelFolder, out: Path) -> None:
     """Writes tokenizer.json as the library makes it of older files. Raises MissingWeights."""
     try:
-        with _quiet():
+        with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder.path, local_files_only=True, trust_remote_code=False
             )

@@ -1,8 +1,8 @@
-"""A matrix as a picture: what is found by what, what is taken for what. PNG or SVG, by its name."""
+"""Figures as pictures, PNG or SVG by name: a matrix (what is taken for what), bars side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from embed.errors import BadInput, MissingDependency, NotFound
 from embed.media.source import shown
 
 INK = "#33383f"
+BARS = ("#3b78b0", "#e0904a", "#6a9f58", "#8d6cab")
 NUMBERED = 20  # columns up to which cells have room for their number
 STYLE = {"font.family": "sans-serif", "font.size": 9, "svg.hashsalt": "crossbind"}
 
@@ -60,8 +61,45 @@ def heatmap(
         axis.spines[:].set_visible(False)
         if len(columns) <= NUMBERED:
             _number(axis, values)
-        metadata = {"Software": None} if path.suffix.lower() == ".png" else {"Date": None}
-        figure.savefig(path, dpi=160, metadata=cast("Any", metadata))
+        _save(figure, path)
+
+
+def bars(
+    path: Path,
+    of: Mapping[str, Sequence[tuple[float, float, float]]],
+    *,
+    groups: Sequence[str],
+    title: str,
+) -> None:
+    """Shares in [0, 1] side by side: for each name one (value, low, high) a group, NaN where there
+    is none."""
+    check(path)
+    import matplotlib as mpl  # noqa: PLC0415 (loads matplotlib)
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    wide = 0.8 / len(of)
+    with mpl.rc_context(cast("Any", STYLE)):
+        figure = Figure(figsize=(2.2 + 0.9 * len(groups), 3.6), layout="constrained")
+        axis = figure.add_subplot()
+        for number, (name, told) in enumerate(of.items()):
+            values, low, high = np.array(told, np.float64).T
+            places = np.arange(len(groups)) + (number - (len(of) - 1) / 2) * wide
+            spread = np.maximum([values - low, high - values], 0)
+            shade = BARS[number % len(BARS)]
+            axis.bar(places, values, 0.9 * wide, yerr=spread, color=shade, ecolor=INK, label=name)
+        axis.set_title(title, loc="left", color=INK)
+        axis.set_ylim(0, 1.02)
+        axis.set_xticks(range(len(groups)), groups, rotation=30, ha="right")
+        axis.tick_params(length=0)
+        axis.spines[["top", "right"]].set_visible(False)
+        figure.legend(loc="outside lower left", frameon=False)
+        _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    """The same bytes every time."""
+    metadata = {"Software": None} if path.suffix.lower() == ".png" else {"Date": None}
+    figure.savefig(path, dpi=160, metadata=cast("Any", metadata))
 
 
 def _number(axis: Any, values: NDArray[np.float64]) -> None:

@@ -9,7 +9,7 @@ from numpy.random import Generator
 
 from embed.training.scenes.law import Scene
 
-_SYNONYMS: dict[str, tuple[str, ...]] = {
+SYNONYMS: dict[str, tuple[str, ...]] = {
     "small": ("small", "little", "tiny"),
     "medium": ("medium", "mid-sized"),
     "large": ("large", "big", "huge"),
@@ -21,7 +21,7 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     "bar": ("bar", "beam"),
     "post": ("post", "pillar"),
 }
-_PLACES: dict[tuple[str, str], tuple[str, ...]] = {
+PLACES: dict[tuple[str, str], tuple[str, ...]] = {
     ("left", "top"): ("at the top left", "in the upper left corner"),
     ("centre", "top"): ("at the top", "at the upper edge"),
     ("right", "top"): ("at the top right", "in the upper right corner"),
@@ -32,7 +32,7 @@ _PLACES: dict[tuple[str, str], tuple[str, ...]] = {
     ("centre", "bottom"): ("at the bottom", "at the lower edge"),
     ("right", "bottom"): ("at the bottom right", "in the lower right corner"),
 }
-_MOTIONS: dict[str, tuple[str, ...]] = {
+SAID_MOTIONS: dict[str, tuple[str, ...]] = {
     "still": ("standing still", "not moving"),
     "left": ("moving left", "drifting leftwards"),
     "right": ("moving right", "drifting rightwards"),
@@ -52,13 +52,13 @@ def caption(scene: Scene, rng: Generator) -> str:
         size=_said(scene.size, rng),
         colour=_said(scene.colour, rng),
         shape=_said(scene.shape, rng),
-        place=_one_of(_PLACES[scene.across, scene.up], rng),
-        motion=_one_of(_MOTIONS[scene.motion], rng),
+        place=_one_of(PLACES[scene.across, scene.up], rng),
+        motion=_one_of(SAID_MOTIONS[scene.motion], rng),
     )
 
 
 def _said(name: str, rng: Generator) -> str:
-    return _one_of(_SYNONYMS.get(name, (name,)), rng)
+    return _one_of(SYNONYMS.get(name, (name,)), rng)
 
 
 def _one_of(choices: tuple[str, ...], rng: Generator) -> str:

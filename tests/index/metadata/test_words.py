@@ -272,3 +272,13 @@ def test_an_older_catalog_is_migrated_and_its_words_are_found(
     [state, *_] = contents.partitions()
     assert state.items > 1
     catalog.close()
+
+
+def test_rarity_counts_the_items_that_hold_a_word(shelf: Shelf) -> None:
+    for n in range(9):
+        shelf.put(
+            str(n), "the red ring" if n else "a red bell 東京", title="Ring" if n < 4 else None
+        )
+    found = shelf.words.rarity(["RED", "bell", "ring", "nothing", "red bell", "京", "?"])
+    held = {"RED": 9, "bell": 1, "ring": 9, "nothing": 0, "red bell": 1, "京": 1, "?": 0}
+    assert found == {word: pytest.approx(math.log1p(9 / (1 + n))) for word, n in held.items()}

@@ -1,0 +1,1 @@
+"""How good answers are: questions whose answers are known, and what is measured of what came."""

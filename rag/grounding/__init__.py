@@ -1,0 +1,1 @@
+"""How answers are kept to the evidence: what is handed over, as data, and what follows from it."""
