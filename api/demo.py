@@ -201,4 +201,5 @@ That was the demo. Now your own pictures and texts:
   crossbind search "a dog on a beach"
   crossbind serve
 More of the demo:
-  crossbind --home {home} search "a galloping horse" --collection demo"""
+  crossbind --home {home} search "a galloping horse" --collection demo
+  crossbind --home {home} ask "how many coins did the ploughman find?" --collection demo"""

@@ -39,6 +39,7 @@ K = 20  # neighbours a way
 _BATCH = 64  # records completed in one search
 _SLOW = 4  # of them where a generator has its say
 _METHODS = 3  # that a record may be completed by
+_WORTH = 0.02  # probability of a passage below which no answer will rest on it
 _AT_ONCE = 3  # passages of one answer that are completed while somebody waits
 
 
@@ -59,10 +60,11 @@ class Completer:
         """Passages with what their records are supposed to have, and the sources behind them.
 
         takes: what the answerer takes besides words. What is stored comes first; of passages that
-        lack words still, the first few are completed now. What has words is left alone.
+        lack words still, the first few are completed now. What has words is left alone, and what is
+        hardly about the question.
         """
         found = [one for one in passages if one.role == "found"]
-        wordless = [one for one in found if lacks_words(one)]
+        wordless = [one for one in found if lacks_words(one) and one.probability >= _WORTH]
         if not wordless:
             return passages
         records = list(dict.fromkeys(one.hit.item.record for one in wordless))

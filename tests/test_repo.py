@@ -71,7 +71,7 @@ def test_every_command_in_the_documents_is_understood(page: str) -> None:
 
 def test_every_command_that_the_program_suggests_is_understood() -> None:
     suggested = commands(demo.NEXT.format(home="h").replace("  crossbind", "crossbind"))
-    assert len(suggested) == 4
+    assert len(suggested) == 5
     for command in [*suggested, *(line for lines in EXAMPLES.values() for line in lines)]:
         words = words_of(command)
         parse(words[words.index("crossbind") + 1 :])

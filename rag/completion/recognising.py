@@ -17,6 +17,7 @@ from rag.library import SAME, Library
 from rag.types import Passage
 
 _CITED = 3  # sources that an answer may point at
+_NOT_SAME = SAME - 0.01  # however well they agree, none of them is the medium itself
 
 
 def with_voted(
@@ -31,8 +32,9 @@ def with_voted(
         of_record[hit.item.record] = Passage(
             number=1, hit=hit, probability=0.0, text=hit.item.text, siblings=observed
         )
+    likely = min(completion.p, _NOT_SAME)
     voted = [
-        replace(of_record[s.record], probability=completion.p, voted=True)
+        replace(of_record[s.record], probability=likely, voted=True)
         for s in sources
         if s.record in of_record and of_record[s.record].probability < SAME
     ]

@@ -13,8 +13,7 @@ repository is ever run. Nothing here knows a collection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any, Protocol
 
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from embed.backends.huggingface.files import ModelFolder
+from embed.backends.huggingface.loading import quiet
 from embed.backends.huggingface.recipes import positions
 from embed.backends.torch_core import Core
 from embed.calibration import Curve
@@ -228,7 +228,7 @@ def _model(folder: ModelFolder, kind: str) -> Any:
             "one may: pip install --upgrade transformers"
         )
     try:
-        with _quiet():
+        with quiet():
             model, found = getattr(transformers, kind).from_pretrained(
                 folder.path,
                 local_files_only=True,
@@ -260,7 +260,7 @@ def _tokenizer(folder: ModelFolder) -> Any:
 
 def _opened(folder: ModelFolder, kind: Any) -> Any:
     try:
-        with _quiet():
+        with quiet():
             return kind.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the library raises what its file formats raise
         raise MissingWeights(
@@ -279,18 +279,3 @@ def _run(forward: Callable[[], tuple[Floats, ...]]) -> list[float | None]:
     except (RuntimeError, ValueError, IndexError) as error:
         raise BackendFailed(f"the reranker broke: {type(error).__name__}: {error}") from error
     return [float(value) for value in found]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's progress bars and advice, which are for people who call it."""
-    talk: Any = transformers.logging
-    level, bars = talk.get_verbosity(), talk.is_progress_bar_enabled()
-    talk.set_verbosity_error()
-    talk.disable_progress_bar()
-    try:
-        yield
-    finally:
-        talk.set_verbosity(level)
-        if bars:
-            talk.enable_progress_bar()
