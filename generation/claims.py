@@ -43,12 +43,33 @@ _FRAME = """
     place position direction motion date time answer question according library collection shown
     display feature visible depicted among give given far know tell differ fit
 """
+_IRREGULAR = """
+    become became, begin began begun, bend bent, bite bit bitten, blow blew blown, break broke
+    broken, bring brought, build built, buy bought, catch caught, choose chose chosen, come
+    came, dig dug, draw drew drawn, drink drank drunk, drive drove driven, eat ate eaten, fall
+    fell fallen, feed fed, feel felt, fight fought, fly flew flown, forget forgot forgotten,
+    freeze froze frozen, grow grew grown, hang hung, hide hid hidden, hold held, keep kept, lay
+    laid, lend lent, light lit, lose lost, make made, mean meant, meet met, pay paid, ride rode
+    ridden, ring rang rung, rise risen, run ran, sell sold, send sent, shine shone, sing sang
+    sung, sink sank sunk, sit sat, sleep slept, speak spoke spoken, spend spent, stand stood,
+    steal stole stolen, stick stuck, swim swam swum, take took taken, teach taught, tear tore
+    torn, think thought, throw threw thrown, wake woke woken, wear wore worn, win won, child
+    children, foot feet, goose geese, man men, mouse mice, person people, tooth teeth, wolf
+    wolves, woman women
+"""
 _REACH = 12  # words of a run that one is bound to
 _ARTICLES = frozenset({"a", "an", "the"})
 _DENYING = frozenset(_DENY.split())
 _COPULAS = frozenset(_JOIN.split())
 _BINDING = frozenset(_BIND.split())
 _LITTLE = frozenset(_SMALL.split())
+
+
+IRREGULAR = {
+    form: forms.split()[0] for forms in _IRREGULAR.split(",") for form in forms.split()[1:]
+}
+"""Forms that no ending tells, and the word that they are of; none that is a word of its own here:
+`left` is a place, `found` frames."""
 
 
 class Word(NamedTuple):
@@ -96,6 +117,7 @@ def stem(word: str) -> str:
     """Without endings of number, tense and manner, roughly: `moves`, `moving`, `moved` are one."""
     word = unicodedata.normalize("NFKC", word).casefold().replace("\u2019", "'")
     word = word.removesuffix("'s").removesuffix("n't")
+    word = IRREGULAR.get(word, word)
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     for ending in ("ing", "edly", "ed", "ly", "es", "s"):

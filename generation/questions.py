@@ -188,12 +188,13 @@ _UNIT = re.compile(
     r"centimet(?:er|re)|mile|inche?|lit(?:er|re)|degree|percent|time)s?\b|\s+feet\b",
     re.IGNORECASE,
 )
+_TAKEN_OVER = re.compile(r"(?<=[?.!])\s*\([^()]*\)\s*$")
 _FULL_NAME = re.compile(r"(?<=\w\s)[A-Z][\w'\u2019-]+(?:\s+[A-Z][\w'\u2019-]+)+")
 
 
 def read(question: str, asked_with_media: bool) -> Question:
     """Reads a question. One without words asks what its medium is."""
-    question = _REQUEST.sub("", question)
+    question = _own(_REQUEST.sub("", question))
     form, kind = _form(question)
     about = frozenset(claim_of(question).words) - _asking(question, form, kind)
     if form in (Form.OPEN, Form.KIND) and asked_with_media and kind is None and not about:
@@ -206,6 +207,12 @@ def read(question: str, asked_with_media: bool) -> Question:
         words=frozenset(stem(word) for word in re.findall(r"\w+", question)),
         people=tuple(claim_of(name).plain for name in _FULL_NAME.findall(question)),
     )
+
+
+def _own(question: str) -> str:
+    """Without what it takes over from earlier turns, in brackets behind it, if that says enough."""
+    own = _TAKEN_OVER.sub("", question)
+    return own if claim_of(own).words else question
 
 
 def values(kind: str, text: str) -> list[Value]:

@@ -65,7 +65,7 @@ def readings(question: Question, evidence: Sequence[Evidence]) -> list[Reading]:
 def said_of(evidence: Evidence, about: frozenset[str] = frozenset()) -> Iterator[Said]:
     """Its sentences; what is noted about it is one each."""
     for statement in evidence.statements:
-        for text in _sentences(statement):
+        for text in sentences_of(statement):
             words = claim_of(text).plain
             covers = len(words & about) / len(about) if about else 0.0
             yield Said(text, statement.by, evidence.number, statement.sources, covers)
@@ -81,7 +81,8 @@ def tells(question: Question, one: Reading) -> bool:
     )
 
 
-def _sentences(statement: Statement) -> list[str]:
+def sentences_of(statement: Statement) -> list[str]:
+    """What it says, sentence by sentence, without line ends and marks of lists; a note is one."""
     if statement.by in (Saying.METADATA, Saying.TITLE):
         return [statement.text]
     text = _WRAPPED.sub(" ", statement.text)

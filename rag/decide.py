@@ -1,10 +1,10 @@
 """Whether to answer at all, decided before anything is generated.
 
 The best evidence must be more likely about the question than `P_STAR`, or what the client asks for
-(Chow 1970: reject what is less likely right than a wrong answer is dear). A question asked with a
-medium is answered by its neighbours together, so there their chances add up, 1 - Π(1 - p), as far
-as they agree; one asked with an item is answered by what is said of that item itself, where
-anything is. What is only borrowed counts with its own probability besides. And no evidence
+(Chow 1970: reject what is less likely right than a wrong answer is dear). What a medium is, its
+neighbours tell together, so there their chances add up, 1 - Π(1 - p), as far as they agree; one
+asked with an item is answered by what is said of that item itself, where anything is. What is only
+borrowed counts with its own probability besides. And no evidence
 answers what it says otherwise, nor what colour, shape or size something has without a word of that
 kind, unless the generator is shown the medium itself.
 """
@@ -101,8 +101,10 @@ def _together(
         return max([*voted, *(p for p in likeliest if p >= SAME)])
     best = sorted(likeliest, reverse=True)[:_VOTERS]
     chance = 1 - math.prod(1 - p for p in best)
-    if question.form is not Form.MEDIUM or _is_shown(prompt):
+    if _is_shown(prompt):
         return chance
+    if question.form is not Form.MEDIUM:  # of its colour, say, one neighbour tells, not all of them
+        return best[0]
     agreed = consensus([one for one in told if one.said])
     return best[0] if agreed is None else chance * agreed.share
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 
 from generation.claims import Claim, claim_of
+from generation.readings import sentences_of
 from generation.sentences import without_marks
 from generation.types import Statement
 
@@ -82,13 +83,17 @@ def _said(sentence: str) -> str:
 
 
 def _is_quoted(said: str, statements: Sequence[Statement]) -> bool:
-    """Whether it is a statement's own words, and what leads to them is of them: `April: "In …"`."""
+    """Whether it is a statement's own sentence, and what leads to it is of it: `April: "In …"`."""
     quote = _QUOTE.fullmatch(said.strip())
-    if quote is None:
+    words = " ".join((quote["words"] if quote else said).split())
+    lead = quote["lead"] if quote else None
+    if not set(claim_of(lead or "").words) <= set(claim_of(words).words):
         return False
-    words = " ".join(quote["words"].split()).rstrip(" \u2026")
-    led = set(claim_of(quote["lead"] or "").words) <= set(claim_of(words).words)
-    return led and any(words in " ".join(statement.text.split()) for statement in statements)
+    whole = words.rstrip(" .\u2026")
+    told = [one for statement in statements for one in sentences_of(statement)]
+    if words.endswith("\u2026"):
+        return any(" ".join(one.split()).startswith(whole) for one in told)
+    return any(" ".join(one.split()).rstrip(" .") == whole for one in told)
 
 
 def _is_bound(run: Sequence[str], n: int, facts: Sequence[Claim]) -> bool:

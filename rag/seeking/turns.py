@@ -16,10 +16,11 @@ from generation.words_apart import marks_of
 from rag.seeking.wording import LONG, is_content, terms_of, wanted
 
 _BEGINS = re.compile(
-    r"^\s*(?:(?:and|or|but|also|then)\b[\s,]*(?:what|how)?\s*(?:about\b)?"
+    r"^\s*(?:(?:and|or|but|also|then)\b[\s,]*(?:(?:what|how)\s+about\b)?"
     r"|(?:what|how)\s+about\b|what\s+if\b|same\s+(?:for|with)\b)\s*",
     re.IGNORECASE,
 )
+_TOPIC = re.compile(r"^\s*(?:(?:and|or|but|then)\b[\s,]*)?(?:what|how)\s+about\b", re.IGNORECASE)
 _ONE = re.compile(r"\b(?:the|that|this|a|an|any|another)?\s*(?:[\w-]+\s+){0,2}ones?\b", re.I)
 _PRONOUN = re.compile(
     r"\b(?:it|its|he|him|his|she|hers?|they|them|their|theirs|those|these|(?:this|that)(?!\s+\w))\b"
@@ -81,6 +82,8 @@ def _joined(question: str, earlier: str) -> str:
     if _VERB.search(rest) and not _ONE.search(rest):  # it asks something else of the same thing
         return f"{question.strip()} ({_about(earlier, rest)})"
     new = {mark.kind: rest[mark.start : mark.end] for mark in marks_of(rest)}
+    if not new and _TOPIC.match(question) and not _ONE.search(rest):
+        return f"{rest}?"  # another thing altogether
     whole, taken = earlier, set()
     for mark in reversed(marks_of(earlier)):
         if mark.kind in new:

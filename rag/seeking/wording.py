@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from embed.types import Modality
+from generation.claims import IRREGULAR
 from generation.words_apart import marks_of, without_marks
 
 LONG = 1_000  # characters: a longer text is no question whose wording could be read
@@ -212,6 +213,7 @@ def folded(text: str) -> str:
 def stem(word: str) -> str:
     """What a word is without its ending: `rings` and `ring`, `opened` and `opening`. Rough."""
     low = folded(word).replace("\u2019", "'").removesuffix("'s")
+    low = IRREGULAR.get(low, low)
     if len(low) > 4 and low.endswith("ies"):
         return low[:-3] + "y"
     for ending in ("ing", "ed", "es", "s"):

@@ -154,6 +154,16 @@ def test_texts_answer_by_the_sentence_that_says_it(question: str, answer: str) -
             "Four hundred: “He found four hundred bronze coins with the heads of emperors” [1].",
         ),
         (
+            "How many times did she bring the stick?",
+            "She brought me the same wet stick forty times.",
+            "Forty times: “She brought me the same wet stick forty times” [1].",
+        ),
+        (
+            "How many grams? (what does tea taste of)",
+            "Take thirty grams of tea. It tastes of hay.",
+            "Thirty grams: “Take thirty grams of tea” [1].",
+        ),
+        (
             "How deep are dahlias planted?",
             "Plant dahlias a hand deep. They answer with ten more.",
             "Plant dahlias a hand deep [1].",

@@ -51,6 +51,7 @@ def evidence(
         ("A small red disc moves up.", UP),
         ("The colour of the disc is red.", UP),
         ("Yes: it is at the top left.", UP),
+        ("And we rode it to the sea [1].", "It was May. And we rode it to the sea."),
         (
             "April: \u201cIn April it started at the third kick\u201d [1].",
             "It took a winter. In April it started at the third kick.",
