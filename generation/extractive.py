@@ -199,7 +199,8 @@ def _count(question: Question, found: Sequence[Reading]) -> list[str]:
                     return [quoting(leading(said, number.surface), said)]
     if not fitting:
         return _unsaid(found)
-    return _list(f"I found {len(fitting)}:", fitting)
+    many = "at least " if len(fitting) == len(found) > 1 else ""  # there may be more of the kind
+    return _list(f"I found {many}{len(fitting)}:", fitting)
 
 
 def _whether(question: Question, found: Sequence[Reading]) -> list[str]:

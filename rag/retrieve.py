@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embed.types import Item, Modality, Origin
+from generation.questions import Form, read
 from index.search.selection import diverse, first_of_each
 from index.types import Hit
 from rag.library import Library
@@ -149,10 +150,9 @@ def _spared(candidate: Candidate, without: str | None) -> float:
 
 
 def _chosen(judged: Sequence[_Judged], plan: Plan, k: int, library: Library) -> list[_Judged]:
-    """The k to show: some of each sub-query and of the media that the words name, equal texts once,
-    unlike ones before like ones."""
-    texts = [folded(one.candidate.text or "") or None for one in judged]
-    once = [judged[n] for n in first_of_each(texts, ())]
+    """The k to show: some of each sub-query and of the media that the words name, equal texts once
+    where not all are asked for, unlike ones before like ones."""
+    once = list(judged) if _asks_for_all(plan) else _once(judged)
     named = [one for one in once if plan.wants & one.modalities]
     sure = {id(one) for one in named[: k // 2]}
     least = max(1, k // (2 * len(plan.queries)))
@@ -163,6 +163,17 @@ def _chosen(judged: Sequence[_Judged], plan: Plan, k: int, library: Library) -> 
     kept = [one for one in once if id(one) in sure][:k]
     kept += _varied(kept, rest, k - len(kept), library)
     return sorted(kept, key=_likeliest_first)
+
+
+def _asks_for_all(plan: Plan) -> bool:
+    """Whether equal things count each: they are to be listed, or counted."""
+    return read(plan.question, asked_with_media=False).form in (Form.LIST, Form.COUNT)
+
+
+def _once(judged: Sequence[_Judged]) -> list[_Judged]:
+    """Of equal texts the likeliest."""
+    texts = [folded(one.candidate.text or "") or None for one in judged]
+    return [judged[n] for n in first_of_each(texts, ())]
 
 
 def _varied(

@@ -120,6 +120,8 @@ def test_it_counts_what_says_all_of_it(scenes: list[Evidence]) -> None:
     answer = said("How many discs are there?", *scenes)
     assert answer.startswith("I found 2:\n- ")
     assert cited(answer) == [1, 3]
+    alike = [found(n, RED) for n in (1, 2, 3)]
+    assert said("How many discs are there?", *alike).startswith("I found at least 3:")
     assert said("How many dogs are there?", found(1, "three dogs on a beach")).startswith("Three:")
 
 

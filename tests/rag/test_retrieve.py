@@ -216,6 +216,14 @@ def test_what_must_not_be_there_falls_behind(house: House) -> None:
     assert found[1].probability < 0.1
 
 
+def test_equal_texts_come_once_but_where_they_are_counted(house: House) -> None:
+    for record in ("a", "b", "c"):
+        house.put(record, {TEXT: "red ring"})
+    assert len(house.ask("where is the red ring?")) == 1
+    assert sorted(records(house.ask("how many red rings are there?"))) == ["a", "b", "c"]
+    assert sorted(records(house.ask("show me red rings"))) == ["a", "b", "c"]
+
+
 def test_a_picture_asks_in_its_own_space_and_across(house: House) -> None:
     house.put("same", {IMAGE: "red ring"})
     house.put("said", {TEXT: "red ring"})
