@@ -15,11 +15,9 @@ It knows no model and no index; what it is fitted on is `embed.training.evaluate
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -29,9 +27,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embed.errors import BadInput, Forbidden, SpaceMismatch, StorageFull
+from embed.errors import BadInput, SpaceMismatch
 from embed.types import Modality, Space
-from embed.weights.store import sync
+from embed.weights.store import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -121,18 +119,8 @@ class Calibration:
         }
 
     def write(self, path: Path) -> None:
-        """All of it or nothing: written aside, then renamed. Raises StorageFull, Forbidden."""
-        aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
-            sync(aside)
-            aside.replace(path)
-            sync(path.parent)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageFull(f"no space left for {path}: free some and try again") from error
-            raise Forbidden(f"{path} cannot be written: {error.strerror or error}") from error
+        """All of it or nothing. Raises StorageFull, Forbidden."""
+        write_whole(path, json.dumps(self.to_json(), indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path, space_id: str | None = None) -> Calibration:

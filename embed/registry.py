@@ -9,14 +9,11 @@ weights or packages.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from embed.errors import NotFound
+from embed.families import Families, resolve
 from embed.types import Embedder, Modality, Space
 
 
@@ -72,21 +69,24 @@ def _in(package: str, form: str, *listed: str) -> Family:
     )
 
 
-_FAMILIES: dict[str, Family] = {
-    "builtin": _in("builtin", "builtin", "builtin"),
-    "open_clip": _in("openclip", "open_clip:ARCHITECTURE/PRETRAINED"),
-    "hf": _in("huggingface", "hf:FOLDER or hf:OWNER/NAME"),
-    "imagebind": _in("imagebind", "imagebind:huge", "imagebind:huge"),
-    "onnx": _in("onnx_runtime", "onnx:FOLDER"),
-    "bind": _in("bind", "bind:MANIFEST.json"),
-    "trained": _in("trained", "trained:FOLDER"),
-    "vectors": Family(
-        form="vectors:DIM",
-        describe="embed.backends.vectors:describe",
-        check="embed.backends.vectors:check",
-        load="embed.backends.vectors:load",
-    ),
-}
+_FAMILIES = Families[Family](
+    "space",
+    {
+        "builtin": _in("builtin", "builtin", "builtin"),
+        "open_clip": _in("openclip", "open_clip:ARCHITECTURE/PRETRAINED"),
+        "hf": _in("huggingface", "hf:FOLDER or hf:OWNER/NAME"),
+        "imagebind": _in("imagebind", "imagebind:huge", "imagebind:huge"),
+        "onnx": _in("onnx_runtime", "onnx:FOLDER"),
+        "bind": _in("bind", "bind:MANIFEST.json"),
+        "trained": _in("trained", "trained:FOLDER"),
+        "vectors": Family(
+            form="vectors:DIM",
+            describe="embed.backends.vectors:describe",
+            check="embed.backends.vectors:check",
+            load="embed.backends.vectors:load",
+        ),
+    },
+)
 
 
 def register(name: str, family: Family) -> None:
@@ -96,49 +96,29 @@ def register(name: str, family: Family) -> None:
 
 def names() -> list[str]:
     """The forms of all names, sorted."""
-    return sorted(family.form for family in _FAMILIES.values())
+    return _FAMILIES.forms()
 
 
 def listed() -> list[str]:
     """The names that can be asked for without having weights of one's own."""
-    return sorted(name for family in _FAMILIES.values() for name in family.listed)
+    return _FAMILIES.listed()
 
 
 def describe(name: str, options: LoadOptions) -> Capabilities:
     """What the space called `name` can do. Raises NotFound, naming the choices."""
-    family, detail = _family(name)
-    capabilities: Capabilities = _resolve(family.describe)(detail, options)
+    family, detail = _FAMILIES.of(name)
+    capabilities: Capabilities = resolve(family.describe)(detail, options)
     return capabilities
 
 
 def check(name: str, options: LoadOptions) -> None:
     """Raises MissingWeights or MissingDependency when `load` is bound to."""
-    family, detail = _family(name)
-    _resolve(family.check)(detail, options)
+    family, detail = _FAMILIES.of(name)
+    resolve(family.check)(detail, options)
 
 
 def load(name: str, options: LoadOptions) -> Embedder:
     """The embedder called `name`. Raises NotFound, MissingWeights, MissingDependency."""
-    family, detail = _family(name)
-    embedder: Embedder = _resolve(family.load)(detail, options)
+    family, detail = _FAMILIES.of(name)
+    embedder: Embedder = resolve(family.load)(detail, options)
     return embedder
-
-
-def _family(name: str) -> tuple[Family, str]:
-    head, _, detail = name.partition(":")
-    if head not in _FAMILIES:
-        near = difflib.get_close_matches(head, _FAMILIES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise NotFound(
-            f"no space is called {name!r}; the choices are: {', '.join(names())}.{hint}",
-            param="space",
-        )
-    return _FAMILIES[head], detail
-
-
-def _resolve(target: str | Callable[..., Any]) -> Callable[..., Any]:
-    if callable(target):
-        return target
-    module, _, attribute = target.partition(":")
-    resolved: Callable[..., Any] = getattr(import_module(module), attribute)
-    return resolved

@@ -8,12 +8,9 @@ raises what is missing, and loads weights no sooner than they are needed.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
-from importlib import import_module
-from typing import Any
 
-from embed.errors import NotFound
+from embed.families import Families, resolve
 from embed.registry import LoadOptions
 from embed.types import Modality
 from generation.types import Generator, Taste
@@ -70,24 +67,27 @@ class Family:
     listed: tuple[str, ...] = ()
 
 
-_FAMILIES: dict[str, Family] = {
-    "extractive": Family(
-        form="extractive",
-        describe="generation.registry:_describe_extractive",
-        load="generation.registry:_load_extractive",
-        listed=("extractive",),
-    ),
-    "hf": Family(
-        form="hf:FOLDER or hf:OWNER/NAME",
-        describe="generation.language:describe",
-        load="generation.language:load",
-    ),
-    "openai": Family(
-        form="openai:MODEL or openai:MODEL@URL",
-        describe="generation.remote:describe",
-        load="generation.remote:load",
-    ),
-}
+_FAMILIES = Families[Family](
+    "generator",
+    {
+        "extractive": Family(
+            form="extractive",
+            describe="generation.registry:_describe_extractive",
+            load="generation.registry:_load_extractive",
+            listed=("extractive",),
+        ),
+        "hf": Family(
+            form="hf:FOLDER or hf:OWNER/NAME",
+            describe="generation.language:describe",
+            load="generation.language:load",
+        ),
+        "openai": Family(
+            form="openai:MODEL or openai:MODEL@URL",
+            describe="generation.remote:describe",
+            load="generation.remote:load",
+        ),
+    },
+)
 
 
 def register(name: str, family: Family) -> None:
@@ -97,18 +97,18 @@ def register(name: str, family: Family) -> None:
 
 def names() -> list[str]:
     """The forms of all names, sorted."""
-    return sorted(family.form for family in _FAMILIES.values())
+    return _FAMILIES.forms()
 
 
 def listed() -> list[str]:
     """The names that can be asked for without weights or endpoints of one's own."""
-    return sorted(name for family in _FAMILIES.values() for name in family.listed)
+    return _FAMILIES.listed()
 
 
 def describe(name: str, options: GeneratorOptions) -> Capabilities:
     """What the generator called `name` can do. Raises NotFound, naming the choices."""
     family, detail = _family(name)
-    capabilities: Capabilities = _resolve(family.describe)(detail, options)
+    capabilities: Capabilities = resolve(family.describe)(detail, options)
     return capabilities
 
 
@@ -118,29 +118,19 @@ def open_generator(name: str, options: GeneratorOptions) -> Generator:
     Raises NotFound, naming the choices; MissingWeights, MissingDependency, Forbidden.
     """
     family, detail = _family(name)
-    generator: Generator = _resolve(family.load)(detail, options)
+    generator: Generator = resolve(family.load)(detail, options)
     return generator
 
 
 def _family(name: str) -> tuple[Family, str]:
-    head, colon, detail = name.partition(":")
-    if head not in _FAMILIES or (head == "extractive" and colon):
-        near = difflib.get_close_matches(head, _FAMILIES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise NotFound(
-            f"no generator is called {name!r}; the choices are: {', '.join(names())}.{hint}",
-            param="generator",
-        )
-    return _FAMILIES[head], detail
-
-
-def _resolve(target: str) -> Any:
-    module, _, attribute = target.partition(":")
-    return getattr(import_module(module), attribute)
+    family, detail = _FAMILIES.of(name)
+    if family.listed and name not in family.listed:
+        raise _FAMILIES.unknown(name)
+    return family, detail
 
 
 def _load_extractive(_detail: str, _options: GeneratorOptions) -> Generator:
-    generator: Generator = _resolve("generation.extractive:Extractive")()
+    generator: Generator = resolve("generation.extractive:Extractive")()
     return generator
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from embed.calibration import Curve, Fit
-from embed.errors import Forbidden
-from embed.weights.store import sync
+from embed.weights.store import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -81,17 +79,9 @@ class Confidences:
         return found if usable and found.space_id == space_id else None
 
     def keep(self, collection: str, found: Confidence) -> Path:
-        """All of it or nothing. Raises Forbidden."""
+        """All of it or nothing. Raises StorageFull, Forbidden."""
         path = self.path(collection, found.generator)
-        aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
-            sync(aside)
-            aside.replace(path)
-            sync(path.parent)
-        except OSError as error:
-            raise Forbidden(f"{path} cannot be written: {error.strerror or error}") from error
+        write_whole(path, json.dumps(found.to_json(), indent=1) + "\n")
         return path
 
     def path(self, collection: str, generator: str) -> Path:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from embed.errors import MissingWeights, NotFound, StorageFull
+from embed.errors import Forbidden, MissingWeights, NotFound, StorageFull
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +180,24 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """All of it or nothing, its folder made where absent: written aside, then renamed.
+
+    Raises StorageFull, Forbidden.
+    """
+    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text, encoding="utf-8")
+        sync(aside)
+        aside.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"no space left for {path}: free some and try again") from error
+        raise Forbidden(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _cache_error(cache: Path, error: OSError) -> StorageFull | MissingWeights:

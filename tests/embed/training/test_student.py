@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 from collections.abc import Mapping
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -296,7 +297,7 @@ class Eye(nn.Module):
 
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
+    monkeypatch.setattr(registry, "_FAMILIES", copy(registry._FAMILIES))
     space = Space(name="toy:x", revision="1", preprocessing="none", precision="fp32", dim=10)
 
     recipe = ImageRecipe(height=8, width=8)
