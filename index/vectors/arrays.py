@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import numpy as np
 
 from embed.errors import BadInput, InvalidQuery, InvalidVector
@@ -31,7 +33,8 @@ def checked_queries(queries: Floats, k: int, dim: int) -> Floats:
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     if queries.ndim != 2 or queries.shape[1] != dim:
         raise InvalidVector(f"queries have shape {queries.shape}; (Q, {dim}) is wanted")
-    if not np.isfinite(queries).all():
+    # Of numbers so large that their squares are not, each is looked at.
+    if not isfinite(np.vdot(queries, queries)) and not np.isfinite(queries).all():
         raise InvalidVector("a query holds NaN or infinity; every number must be finite")
     if k < 1:
         raise InvalidQuery(f"k is {k}; at least 1 is needed", param="k")

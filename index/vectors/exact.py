@@ -39,6 +39,11 @@ class ExactIndex(DenseIndex):
         self._coder = Coder(dim)
         self._book = CodeBook(self._coder, self._workers)
 
+    @property
+    def workers(self) -> Workers:
+        """Threads for what is searched beside these rows too."""
+        return self._workers
+
     def close(self) -> None:
         self._workers.close()
 

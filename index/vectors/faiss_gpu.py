@@ -47,9 +47,11 @@ class OnGpu:
     def widest(self) -> int:
         return {_FLAT: 1, _LISTS: int(getattr(self._index, "nlist", 1)), _GRAPH: _MOST}[self._kind]
 
-    def rank(
-        self, queries: Floats, depth: int, width: int, allowed: Bits | None = None
-    ) -> tuple[Floats, Ids]:
+    @property
+    def at_once(self) -> None:
+        """A card takes them all."""
+
+    def rank(self, queries: Floats, depth: int, width: int, allowed: Bits | None = None) -> Ids:
         """As `index.vectors.faiss_kinds.Approximate.rank`."""
         asked = min(_MOST, depth if allowed is None else 4 * depth, self._index.ntotal)
         scores, found = self._index.search(queries, asked, params=self._parameters(width, asked))
@@ -58,15 +60,13 @@ class OnGpu:
             out = (found < 0) | ((allowed[met >> 3] >> (met & 7) & 1) == 0)
             scores, found = np.where(out, -np.inf, scores), np.where(out, -1, found)
             order = np.argsort(-scores, axis=1, kind="stable")
-            scores = np.take_along_axis(scores, order, axis=1)
             found = np.take_along_axis(found, order, axis=1)
         short = ((0, 0), (0, max(0, depth - asked)))
-        scores = np.pad(scores, short, constant_values=-np.inf)[:, :depth]
-        return scores, np.pad(found, short, constant_values=-1)[:, :depth]
+        return np.pad(found, short, constant_values=-1)[:, :depth]
 
     def rank_all(self, queries: Floats, depth: int) -> Ids:
         """The vectors are held whole, so that as wide as can be is as good as all."""
-        return self.rank(queries, depth, self.widest)[1]
+        return self.rank(queries, depth, self.widest)
 
     def rank_rows(self, query: Floats, depth: int, rows: Ids) -> None:
         """None: what is on the card is not at hand row by row."""

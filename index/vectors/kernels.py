@@ -42,4 +42,6 @@ def of_floats(rows: Floats, query: Floats) -> Floats:
     """
     if not FOUND or not len(rows):
         return rows @ query
-    return np.asarray(numkong.dot(rows, query)).astype(np.float32)
+    precise = np.empty(len(rows), np.float64)
+    numkong.dot(rows, query, out=precise)
+    return precise.astype(np.float32)

@@ -7,6 +7,8 @@ neither how a state comes about nor what index the base has.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +20,11 @@ from index.vectors.arrays import checked_queries
 from index.vectors.generation import Generation
 from index.vectors.tail import Tail, best_first, rescored
 from index.vectors.tuning import Bits, Setting
+from index.vectors.workers import Workers
 
 _LARGE_SHARE = 1 / 8  # of the rows; to find more than that, all are scored
 _FEW = 2048  # rows, whose vectors are fetched and scored in half a millisecond
+_LEAST_SHARE = 4  # queries that are worth a thread
 _ONE_MORE = 0.1  # of the time to fetch a row and score it: to score it for one more query
 
 
@@ -145,14 +149,33 @@ def _near(
     base = state.base
     assert base is not None
     allowed = (state.live if state.dead else None) if rows is None else _packed(rows, len(base))
-    _, ranked = base.index.rank(queries, setting.depth, setting.width, allowed)
-    scores, found = rescored(queries, base.vectors, ranked, k)
+
+    def near(some: slice) -> tuple[Floats, Ids]:
+        ranked = base.index.rank(queries[some], setting.depth, setting.width, allowed)
+        return rescored(queries[some], base.vectors, ranked, k)
+
+    scores, found = _shared(near, len(queries), base.index.at_once, state.tail.workers)
     # Where fewer than k were met, the search never came to where those are that may answer.
     short = np.flatnonzero(found[:, -1] < 0)
     if len(short):
         every = state.alive() if rows is None else rows
         scores[short], found[short] = state.tail.among(queries[short], base.vectors, k, every)
     return scores, found
+
+
+def _shared(
+    work: Callable[[slice], tuple[Floats, Ids]], count: int, at_once: int | None, workers: Workers
+) -> tuple[Floats, Ids]:
+    """Some of the queries at a time, so that all threads have their share of ranking and scoring.
+
+    Two for each thread: while one waits for memory the other one counts.
+    """
+    if at_once is None or count < 2 * _LEAST_SHARE:
+        return work(slice(0, count))
+    step = min(at_once, max(_LEAST_SHARE, ceil(count / (2 * workers.count))))
+    parts = workers.each(work, [slice(at, at + step) for at in range(0, count, step)])
+    scores, found = zip(*parts, strict=True)
+    return np.concatenate(scores), np.concatenate(found)
 
 
 def _answering(state: State, base: Generation, where: Where | None) -> Ids | None:

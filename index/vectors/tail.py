@@ -69,7 +69,7 @@ def rescored(queries: Floats, vectors: Floats, positions: Ids, k: int) -> tuple[
     """
     scores = np.empty(positions.shape, np.float32)
     # Query by query: for one, which most searches are, that is half of what arrays of all cost.
-    for query, some, into in zip(queries, np.maximum(positions, 0), scores, strict=True):
+    for query, some, into in zip(queries, positions, scores, strict=True):
         into[:] = of_floats(vectors.take(some, axis=0), query)
     scores[positions < 0] = -np.inf
     return best_first(scores, positions, k)
@@ -77,6 +77,9 @@ def rescored(queries: Floats, vectors: Floats, positions: Ids, k: int) -> tuple[
 
 def best_first(scores: Floats, numbers: Ids, k: int) -> tuple[Floats, Ids]:
     """Of `(Q, N)` scores and numbers the k of the best, equal scores by their numbers."""
+    if len(scores) == 1:
+        best = np.lexsort((numbers[0], -scores[0]))[:k]
+        return scores.take(best, axis=1), numbers.take(best, axis=1)
     order = np.lexsort((numbers, -scores), axis=1)[:, :k]
     query = np.arange(len(scores))[:, None]
     return scores[query, order], numbers[query, order]

@@ -44,9 +44,12 @@ class Ranked(Protocol):
     @property
     def widest(self) -> int: ...
 
-    def rank(
-        self, queries: Floats, depth: int, width: int, allowed: Bits | None = None
-    ) -> tuple[Floats, Ids]: ...
+    @property
+    def at_once(self) -> int | None:
+        """Queries, at most, that are searched for in the thread that asks; None: any number."""
+        ...
+
+    def rank(self, queries: Floats, depth: int, width: int, allowed: Bits | None = None) -> Ids: ...
 
     def rank_all(self, queries: Floats, depth: int) -> Ids: ...
 
@@ -164,7 +167,7 @@ class _Trial:
     ) -> None:
         self._rank: Callable[[Floats, int], Ids] = lambda queries, width: index.rank(
             queries, depth, width, allowed
-        )[1]
+        )
         self._probes, self._best = probes, best
         self._known: dict[int, tuple[float, float]] = {}
         self.widest = index.widest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -19,14 +20,30 @@ class Workers:
         self._pool = ThreadPoolExecutor(self.count - 1, "search") if self.count > 1 else None
 
     def each(self, work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
+        """The results, in the order of `parts`. Whoever is free takes the next part."""
         pool = self._pool
         if pool is None or len(parts) < 2:
             return [work(part) for part in parts]
+        done: dict[int, R] = {}
+        waiting = deque(enumerate(parts))
+
+        def take() -> None:
+            while waiting:
+                try:
+                    place, part = waiting.popleft()
+                except IndexError:  # another one was quicker
+                    return
+                done[place] = work(part)
+
         try:
-            later = [pool.submit(work, part) for part in parts[1:]]
+            later = [pool.submit(take) for _ in range(min(self.count, len(parts)) - 1)]
         except RuntimeError:  # closed meanwhile
-            return [work(part) for part in parts]
-        return [work(parts[0]), *(one.result() for one in later)]
+            later = []
+        take()
+        for one in later:
+            if not one.cancel():  # of one that has not begun nothing is wanted any more
+                one.result()
+        return [done[place] for place in range(len(parts))]
 
     def close(self) -> None:
         """What has begun is finished; what comes later is done by its caller alone."""

@@ -557,10 +557,15 @@ def test_an_interrupted_ingest_goes_on_where_it_stopped(
         (tmp_path / f"{number}.txt").write_text(f"Note {number} about nothing in particular.")
     words = ("ingest", str(tmp_path), "--collection", "interrupted")
     first = process("--json", *words)
+    # It stands still while it is looked at: on a busy machine it would be done before it is told.
+    first.send_signal(signal.SIGSTOP)
     while document("collections", "show", "interrupted")[1].get("items", 0) == 0:
         assert first.poll() is None
+        first.send_signal(signal.SIGCONT)
         time.sleep(0.05)
+        first.send_signal(signal.SIGSTOP)
     first.send_signal(signal.SIGINT)
+    first.send_signal(signal.SIGCONT)
     out, _ = first.communicate(timeout=60)
     assert first.returncode == 130
     assert json.loads(out)["error"]["code"] == "interrupted"
