@@ -15,7 +15,7 @@ class Ours(System):
     """`knobs` are recalls: the same base, tuned anew for each."""
 
     needs = ("index.factory", "index.vectors.faiss_engine", "index.vectors.faiss_kinds")
-    knobs = (0.9, 0.95, 0.98, 0.99, 0.995)
+    knobs = (0.9, 0.94, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995)
     filters = True
 
     def __init__(self, kind: str) -> None:

@@ -64,8 +64,11 @@ class Builder:
         self._run(lambda: self._build(order))
 
     def tune_again(self, base: Generation, probes: Floats, recall: float) -> None:
-        """Hands over the same base, tuned by `(P, dim)` other probes. Only when it is not busy."""
-        self._run(lambda: self._hand_over(replace(base, tuning=self._tuned(base, probes, recall))))
+        """Hands over the same base, tuned by `(P, dim)` queries, which are kept with it.
+
+        Only when it is not busy.
+        """
+        self._run(lambda: self._tune_again(base, probes, recall))
 
     def settle(self) -> None:
         """Waits until nothing is being built."""
@@ -128,6 +131,15 @@ class Builder:
         untuned = Generation(number, order.seq, order.kind, ids, vectors, index, Tuning([], 0.0))
         probes = order.probes if len(order.probes) else _some(vectors)
         return replace(untuned, tuning=self._tuned(untuned, probes, order.recall))
+
+    def _tune_again(self, base: Generation, probes: Floats, recall: float) -> None:
+        tuned = replace(base, tuning=self._tuned(base, probes, recall))
+        if self._shelf is not None:
+            try:
+                self._shelf.keep_tuning(tuned, probes)
+            except OSError as error:
+                log.warning("how to search for what people ask is known until the end: %s", error)
+        self._hand_over(tuned)
 
     def _tuned(self, base: Generation, probes: Floats, recall: float) -> Tuning:
         with Tail(self._dim) as judge:

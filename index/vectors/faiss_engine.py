@@ -45,11 +45,14 @@ class FaissIndex:
         self._state = State(None, np.empty(0, np.uint8), 0, self._tail.frozen())
         self._newer: Generation | None = None
         self._asked: deque[Floats] = deque(maxlen=_HEARD)
+        self._heard_now = 0
         self._tuned: Generation | None = None
         made_for = {"format": _FORMAT, "kind": plan.kind, "recall": plan.recall, "dim": dim}
         shelf = Shelf(place, made_for) if place else None
         self._builder = Builder(dim, shelf, self._hand_over)
         base = shelf.begin() if shelf else None
+        if shelf is not None:
+            self._asked.extend(shelf.asked(dim))
         if base is not None:
             self._take_over(base)
 
@@ -127,7 +130,8 @@ class FaissIndex:
         finds less than it says when texts ask.
         """
         self._asked.extend(np.array(queries[-_HEARD:], dtype=np.float32))
-        if len(self._asked) < _HEARD or self._tuned is base or self._builder.is_busy:
+        self._heard_now += len(queries)
+        if self._heard_now < _HEARD or self._tuned is base or self._builder.is_busy:
             return
         with self._lock:
             if self._state.base is base and not self._builder.is_busy:

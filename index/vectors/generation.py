@@ -26,6 +26,7 @@ from index.types import Ids
 from index.vectors.tuning import Codes, Ranked, Setting, Tuning
 
 MANIFEST = "manifest.json"
+_TUNED = "tuned.json"  # by what people asked; it may be written again
 _IDS, _VECTORS, _INDEX = "ids.npy", "vectors.npy", "index.faiss"
 _COPIED_AT_ONCE = 2**14  # rows
 _TABLE = 8  # ids for each row; a table of a wider range would be mostly empty
@@ -134,29 +135,29 @@ def write(generation: Generation, folder: Path, made_for: dict[str, Any]) -> Non
         "made_for": made_for,
         "seq": generation.seq,
         "kind": generation.kind,
-        "tuning": {
-            "settings": [setting._asdict() for setting in generation.tuning.settings],
-            "row_seconds": generation.tuning.row_seconds,
-            "codes": generation.tuning.codes,
-        },
+        "tuning": _told(generation.tuning),
         "sha256": files,
     }
     reach("generation.synced")
-    aside = folder / f".{MANIFEST}"
-    body = json.dumps(manifest, sort_keys=True)
-    aside.write_text(json.dumps({"body": body, "sha256": _digest(body)}), encoding="utf-8")
-    sync(aside)
-    publish(aside, folder / MANIFEST)
+    _seal(manifest, folder / MANIFEST)
     reach("generation.sealed")
+
+
+def tune_anew(tuning: Tuning, folder: Path) -> None:
+    """From now on the generation in this folder is read with this tuning. Raises OSError."""
+    _seal(_told(tuning), folder / _TUNED)
 
 
 def read(number: int, folder: Path, made_for: dict[str, Any]) -> Generation:
     """Raises Damaged, also when it was made for something else; OSError, FileNotFoundError."""
-    manifest = _manifest(folder)
+    manifest = _sealed(folder / MANIFEST)
     if manifest.get("made_for") != made_for:
         raise Damaged(f"{folder} was made for {manifest.get('made_for')}")
     check(folder)
-    tuning = manifest["tuning"]
+    try:
+        tuning = _sealed(folder / _TUNED)
+    except (OSError, Damaged):  # none since it was built, or none to go by
+        tuning = manifest["tuning"]
     return Generation(
         number=number,
         seq=manifest["seq"],
@@ -174,7 +175,7 @@ def read(number: int, folder: Path, made_for: dict[str, Any]) -> Generation:
 
 def check(folder: Path) -> None:
     """Compares all files with the digests they were sealed with. Raises Damaged, OSError."""
-    for name, digest in _manifest(folder)["sha256"].items():
+    for name, digest in _sealed(folder / MANIFEST)["sha256"].items():
         if sha256_of(folder / name) != digest:
             raise Damaged(f"{folder / name} is not what was written")
 
@@ -188,15 +189,32 @@ def _loaded(kind: str, path: Path) -> Ranked:
         raise Damaged(f"{path} cannot be read: {error}") from error
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def _told(tuning: Tuning) -> dict[str, Any]:
+    return {
+        "settings": [setting._asdict() for setting in tuning.settings],
+        "row_seconds": tuning.row_seconds,
+        "codes": tuning.codes,
+    }
+
+
+def _seal(document: dict[str, Any], path: Path) -> None:
+    """Whole or not at all, and with its digest."""
+    aside = path.with_name(f".{path.name}")
+    body = json.dumps(document, sort_keys=True)
+    aside.write_text(json.dumps({"body": body, "sha256": _digest(body)}), encoding="utf-8")
+    sync(aside)
+    publish(aside, path)
+
+
+def _sealed(path: Path) -> dict[str, Any]:
     try:
-        wrapped = json.loads((folder / MANIFEST).read_bytes())
+        wrapped = json.loads(path.read_bytes())
         if _digest(wrapped["body"]) == wrapped["sha256"]:
-            manifest: dict[str, Any] = json.loads(wrapped["body"])
-            return manifest
+            document: dict[str, Any] = json.loads(wrapped["body"])
+            return document
     except (ValueError, KeyError, TypeError):
         pass
-    raise Damaged(f"{folder / MANIFEST} is not what was written")
+    raise Damaged(f"{path} is not what was written")
 
 
 def _digest(text: str) -> str:

@@ -14,11 +14,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from embed.errors import Conflict
-from index.disk import alone, make_folder
-from index.types import Place
-from index.vectors.generation import MANIFEST, Damaged, Generation, read
+import numpy as np
 
+from embed.errors import Conflict
+from embed.types import Floats
+from index.disk import alone, make_folder, publish, sync
+from index.types import Place
+from index.vectors.generation import MANIFEST, Damaged, Generation, read, tune_anew
+
+_ASKED = "asked.npy"
 _ATTEMPTS = 3  # as many generations may be removed under our hands
 
 log = logging.getLogger(__name__)
@@ -80,6 +84,28 @@ class Shelf:
                 # Without its manifest it is of no use to anyone, however far the removal comes.
                 (self._folder / str(other) / MANIFEST).unlink(missing_ok=True)
                 shutil.rmtree(self._folder / str(other), ignore_errors=True)
+
+    def keep_tuning(self, base: Generation, asked: Floats) -> None:
+        """How this base is searched from now on, and `(Q, dim)` queries for the next one's tuning.
+
+        Raises OSError, also when the base has been removed meanwhile.
+        """
+        tune_anew(base.tuning, self._folder / str(base.number))
+        aside = self._folder / f".{_ASKED}"
+        with aside.open("wb") as file:
+            np.save(file, asked)
+        sync(aside)
+        publish(aside, self._folder / _ASKED)
+
+    def asked(self, dim: int) -> Floats:
+        """`(Q, dim)` queries that people asked before; none where none are kept."""
+        try:
+            asked = np.load(self._folder / _ASKED)
+        except (OSError, ValueError):  # absent, or damaged: it is of little worth
+            asked = np.empty((0, 0))
+        if asked.ndim != 2 or asked.shape[1] != dim or not np.isfinite(asked).all():
+            return np.empty((0, dim), np.float32)
+        return np.asarray(asked, np.float32)
 
     def _of_use(self, above: int) -> Iterator[Generation]:
         for number in sorted(self._numbers(), reverse=True):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from embed.types import Floats, normalise
-from index.types import Where
+from index.types import Place, Where
 from index.vectors import plan, sealed
 from index.vectors.faiss_engine import FaissIndex
 from index.vectors.kernels import BYTES
@@ -95,10 +95,11 @@ def test_between_measured_numbers_all_grows_evenly() -> None:
     assert tuning.setting(10, 0.5) is None
 
 
-def test_a_base_is_tuned_again_by_what_is_asked(rows, monkeypatch) -> None:
+def test_a_base_is_tuned_again_by_what_is_asked(rows, monkeypatch, tmp_path) -> None:
     """Pictures without texts have no probes but pictures; then texts ask."""
     monkeypatch.setattr(plan, "LEAST", 100)
-    engine = FaissIndex(DIM, plan.Plan(kind="hnsw", recall=0.95))
+    place = Place(tmp_path / "kept", "epoch")
+    engine = FaissIndex(DIM, plan.Plan(kind="hnsw", recall=0.95), place)
     engine.upsert(np.arange(ROWS), rows)
     engine.commit(1, lambda: rows[:256])
     engine.settle()
@@ -116,6 +117,23 @@ def test_a_base_is_tuned_again_by_what_is_asked(rows, monkeypatch) -> None:
     after, said = found()
     assert after >= 0.94
     assert said == pytest.approx(after, abs=0.02)
+    assert len(engine) == ROWS
+    engine.close()
+
+    # And after a restart; the next base is tuned by them from the start.
+    engine = FaissIndex(DIM, plan.Plan(kind="hnsw", recall=0.95), place)
+    assert found() == (after, said)
+    engine.upsert(np.arange(ROWS // 2), rows[: ROWS // 2])  # the same, but written anew
+    engine.commit(2, lambda: rows[:40])
+    engine.settle()
+    assert found()[0] >= 0.94
+    engine.close()
+
+    # A note that was damaged costs what was learnt, not the base.
+    (note,) = place.folder.glob("*/tuned.json")
+    note.write_text("{}")
+    (place.folder / "asked.npy").write_bytes(b"nothing")
+    engine = FaissIndex(DIM, plan.Plan(kind="hnsw", recall=0.95), place)
     assert len(engine) == ROWS
     engine.close()
 
