@@ -23,7 +23,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -116,8 +116,12 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool,
+        ThreadPoolExecutor(len(args.only)) as waiting,  # so that no core waits for a table's end
     ):
-        tables = {name: TABLES[name](pool, args, Path(folder)) for name in args.only}
+        coming = {
+            name: waiting.submit(TABLES[name], pool, args, Path(folder)) for name in args.only
+        }
+        tables = {name: table.result() for name, table in coming.items()}
     seconds = round(time.monotonic() - began, 1)
     finish("training", {"seen": args.seen, "seconds": seconds, **tables}, args.out)
     return 0

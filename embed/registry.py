@@ -19,7 +19,7 @@ from embed.types import Embedder, Modality, Space
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a space can do, known without loading it."""
+    """What a space can do, known without loading it. fetches: loading it downloads its weights."""
 
     space: Space
     summary: str
@@ -28,6 +28,7 @@ class Capabilities:
     preprocessing: str
     licence: str
     source: str
+    fetches: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

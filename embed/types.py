@@ -166,8 +166,8 @@ class Film(Protocol):
 class Pages(Protocol):
     """The pages of a document as pictures, drawn one by one."""
 
-    def pictures(self) -> Iterator[tuple[PageSpan, Pixels]]:
-        """Each page, `(H, W, 3)`. Raises CorruptMedia."""
+    def pictures(self, *, first: int = 1) -> Iterator[tuple[PageSpan, Pixels]]:
+        """Each page from `first` on, `(H, W, 3)`. Raises CorruptMedia."""
         ...
 
 
@@ -179,7 +179,7 @@ class Section(NamedTuple):
     page: int | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Media:
     """One decoded medium, ready for a tower.
 

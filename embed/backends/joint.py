@@ -48,6 +48,10 @@ class JointTower(Tower):
         """What `embed_joint` takes; empty for most towers."""
         return frozenset(self._joints)
 
+    def joint_encoder(self, together: frozenset[Modality]) -> JointEncoder:
+        """What embeds these together. Raises KeyError for what is not in `joint`."""
+        return self._joints[together]()
+
     def embed_joint(self, pieces: Sequence[Media]) -> Vectors:
         """One piece of each modality to one vector, in the space that the answer names.
 
@@ -61,7 +65,7 @@ class JointTower(Tower):
                 f"the space {self.space.name!r} embeds {'; '.join(choices) or 'nothing'} together, "
                 f"one of each, not {', '.join(piece.modality for piece in pieces) or 'nothing'}"
             )
-        encoder = self._joints[together]()
+        encoder = self.joint_encoder(together)
         with blamed(encoder.space, " with ".join(sorted(together))):
             rows = encoder.run({piece.modality: piece for piece in pieces})
             return vectors_of(rows, encoder.space)

@@ -1,13 +1,15 @@
 """Encoders made of a recipe and a network: what most towers are.
 
-`run` batches by shape, so that a vector does not depend on its neighbours. A network is anything
-that takes arrays and returns arrays, such as `torch_core.Core` or an ONNX session: `(joint,)` or
-`(joint, native)`, `(N, D)` each, not brought to unit length. It knows no library.
+`run` batches by shape, and texts by length, so that a vector does not depend on its neighbours and
+little is padded. A network is anything that takes arrays and returns arrays, such as
+`torch_core.Core` or an ONNX session: `(joint,)` or `(joint, native)`, `(N, D)` each, not brought to
+unit length. It knows no library.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -30,7 +32,7 @@ from embed.backends.tower import (
     samples_of,
     text_of,
 )
-from embed.backends.words import Words
+from embed.backends.words import Words, by_length
 from embed.errors import NotAvailable
 from embed.types import CharSpan, Floats, Media, Pixels
 
@@ -46,6 +48,13 @@ class Made(NamedTuple):
     make: Callable[[], Module]
 
 
+class Example(NamedTuple):
+    """What a network is traced with: a batch of 2 by name, and its axes that may change but 0."""
+
+    inputs: Mapping[str, NDArray[Any]]
+    dynamic: Mapping[str, Mapping[int, str]] = MappingProxyType({})
+
+
 class WordsEncoder(TextEncoder[list[int]]):
     """Texts: the network takes ids and, where the recipe says so, their mask, int64 `(N, L)`."""
 
@@ -57,16 +66,27 @@ class WordsEncoder(TextEncoder[list[int]]):
     def prepare(self, piece: Media) -> list[int]:
         return self.words.encode(text_of(piece))
 
-    def run(self, batch: Sequence[list[int]]) -> Rows:
+    def arrays(self, batch: Sequence[list[int]]) -> tuple[NDArray[Any], ...]:
+        """What the network takes."""
         ids, mask = self.words.pad(batch)
-        return Rows(*(self._core(ids, mask) if self.words.recipe.mask else self._core(ids)))
+        return (ids, mask) if self.words.recipe.mask else (ids,)
+
+    def run(self, batch: Sequence[list[int]]) -> Rows:
+        # On a GPU it is starting a call that costs, and padding next to nothing.
+        if self.words.recipe.padding == "max" or not getattr(self._core, "on_cpu", True):
+            return Rows(*self._core(*self.arrays(batch)))
+        groups = by_length([len(ids) for ids in batch])
+        return in_groups(groups, lambda rows: self._core(*self.arrays([batch[n] for n in rows])))
+
+    def example(self) -> Example:
+        arrays = self.arrays([self.words.encode("a"), self.words.encode("a b c")])
+        inputs = dict(zip(("ids", "mask"), arrays, strict=False))
+        length = {1: "tokens"} if self.words.recipe.padding == "longest" else {}
+        return Example(inputs, dict.fromkeys(inputs, length))
 
     def network(self) -> Network:
         """Raises NotAvailable where there is no module."""
-        ids, mask = self.words.pad([self.words.encode("a"), self.words.encode("a b c")])
-        inputs = {"ids": ids, "mask": mask} if self.words.recipe.mask else {"ids": ids}
-        length = {1: "tokens"} if self.words.recipe.padding == "longest" else {}
-        return network_of(self._module, inputs, length, recipe=self.words.recipe)
+        return network_of(self._module, self.example(), recipe=self.words.recipe)
 
     def spans(self, text: str) -> Iterator[CharSpan | None]:
         return self.words.spans(text)
@@ -88,14 +108,20 @@ class PixelsEncoder(ImageEncoder[Pixels]):
     def prepare(self, piece: Media) -> Pixels:
         return self._recipe.prepare(pixels_of(piece))
 
+    def arrays(self, batch: Sequence[Pixels]) -> tuple[NDArray[Any], ...]:
+        """What the network takes."""
+        return (np.stack(batch),)
+
     def run(self, batch: Sequence[Pixels]) -> Rows:
-        return Rows(*self._core(np.stack(batch)))
+        return Rows(*self._core(*self.arrays(batch)))
+
+    def example(self) -> Example:
+        shape = (2, self._recipe.height, self._recipe.width, 3)
+        return Example({"pixels": np.random.default_rng(0).integers(0, 256, shape, np.uint8)})
 
     def network(self) -> Network:
         """Raises NotAvailable where there is no module."""
-        shape = (2, self._recipe.height, self._recipe.width, 3)
-        pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        return network_of(self._module, {"pixels": pixels}, recipe=self._recipe)
+        return network_of(self._module, self.example(), recipe=self._recipe)
 
 
 class PatchesEncoder(ImageEncoder[Patches]):
@@ -120,8 +146,8 @@ class PatchesEncoder(ImageEncoder[Patches]):
         pictures = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in shapes]
         stacked = self._recipe.stack([self._recipe.prepare(picture) for picture in pictures])
         patches, mask, grids = stacked
-        inputs: dict[str, NDArray[Any]] = {"patches": patches, "mask": mask, "grids": grids}
-        return network_of(self._module, inputs, recipe=self._recipe)
+        example = Example({"patches": patches, "mask": mask, "grids": grids})
+        return network_of(self._module, example, recipe=self._recipe)
 
 
 class SoundEncoder(AudioEncoder[Floats]):
@@ -139,19 +165,24 @@ class SoundEncoder(AudioEncoder[Floats]):
     def prepare(self, piece: Media) -> Floats:
         return self._recipe.prepare(samples_of(piece, self.rate))
 
+    def arrays(self, batch: Sequence[Floats]) -> tuple[NDArray[Any], ...]:
+        """What the network takes; all of one shape."""
+        return (np.stack(batch),)
+
     def run(self, batch: Sequence[Floats]) -> Rows:
         return by_shape(batch, self._core)
 
-    def network(self) -> Network:
-        """Raises NotAvailable where there is no module."""
+    def example(self) -> Example:
         free = self._recipe.kind == "waveform"  # of any length, so that a second shows all
         count = min(self._recipe.samples, self.rate) if free else self._recipe.samples
         noise = np.random.default_rng(0).normal(0.0, 0.1, (2, count))
         sounds = np.stack([self._recipe.prepare(sound) for sound in noise.astype(np.float32)])
-        length = {2: "samples"} if free else {}
+        return Example({"features": sounds}, {"features": {2: "samples"}} if free else {})
+
+    def network(self) -> Network:
+        """Raises NotAvailable where there is no module."""
         numbers = {"downmix": self.downmix.value}
-        inputs = {"features": sounds}
-        return network_of(self._module, inputs, length, recipe=self._recipe, numbers=numbers)
+        return network_of(self._module, self.example(), recipe=self._recipe, numbers=numbers)
 
 
 class FilmEncoder(VideoEncoder[Pixels]):
@@ -179,35 +210,36 @@ class FilmEncoder(VideoEncoder[Pixels]):
             film = film[np.linspace(0, len(film) - 1, self._frames).round().astype(int)]
         return np.stack([self._recipe.prepare(frame) for frame in film])
 
+    def arrays(self, batch: Sequence[Pixels]) -> tuple[NDArray[Any], ...]:
+        """What the network takes; all of one shape."""
+        return (np.stack(batch),)
+
     def run(self, batch: Sequence[Pixels]) -> Rows:
         return by_shape(batch, self._core)
 
+    def example(self) -> Example:
+        shape = (2, self._frames or 4, self._recipe.height, self._recipe.width, 3)
+        frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        return Example({"frames": frames}, {} if self._frames else {"frames": {1: "frames"}})
+
     def network(self) -> Network:
         """Raises NotAvailable where there is no module."""
-        shape = (2, self._frames or 4, self._recipe.height, self._recipe.width, 3)
-        inputs = {"frames": np.random.default_rng(0).integers(0, 256, shape, np.uint8)}
-        length = {} if self._frames else {1: "frames"}
         numbers = {"frames": self._frames, "seconds": self.seconds, "per_second": self.per_second}
         return network_of(
-            self._module, inputs, length, recipe=self._recipe, kind="film", numbers=numbers
+            self._module, self.example(), recipe=self._recipe, kind="film", numbers=numbers
         )
 
 
-def network_of(
-    module: Module | Made | None,
-    inputs: Mapping[str, NDArray[Any]],
-    dynamic: Mapping[int, str] | None = None,
-    **said: Any,
-) -> Network:
-    """A `Network` of one output. dynamic: of each input, besides the batch. said: its other fields.
+def network_of(module: Module | Made | None, example: Example, **said: Any) -> Network:
+    """A `Network` of one output. said: its other fields.
 
     Raises NotAvailable where there is no module.
     """
     if module is None:
         raise NotAvailable("this tower keeps no network that could be exported")
     fresh = module.make() if isinstance(module, Made) else module
-    axes = {name: {0: "batch", **(dynamic or {})} for name in inputs}
-    return Network(module=fresh, inputs=inputs, dynamic=axes, **said)
+    axes = {name: {0: "batch", **example.dynamic.get(name, {})} for name in example.inputs}
+    return Network(module=fresh, inputs=example.inputs, dynamic=axes, **said)
 
 
 def by_shape(batch: Sequence[NDArray[Any]], core: Core) -> Rows:
@@ -215,6 +247,15 @@ def by_shape(batch: Sequence[NDArray[Any]], core: Core) -> Rows:
     groups: dict[tuple[int, ...], list[int]] = {}
     for row, array in enumerate(batch):
         groups.setdefault(array.shape, []).append(row)
-    parts = [core(np.stack([batch[row] for row in rows])) for rows in groups.values()]
-    order = np.argsort([row for rows in groups.values() for row in rows])
+    return in_groups(
+        list(groups.values()), lambda rows: core(np.stack([batch[row] for row in rows]))
+    )
+
+
+def in_groups(
+    groups: Sequence[Sequence[int]], run: Callable[[Sequence[int]], tuple[NDArray[np.float32], ...]]
+) -> Rows:
+    """Runs each group of row numbers, and puts the rows back in order."""
+    parts = [run(rows) for rows in groups]
+    order = np.argsort([row for rows in groups for row in rows])
     return Rows(*(np.concatenate(part)[order] for part in zip(*parts, strict=True)))

@@ -44,12 +44,13 @@ class Core:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype = DTYPES[precision]
         self.module = module.eval().requires_grad_(False).to(self.device, self.dtype)
+        self.on_cpu = self.device.type == "cpu"
         self._forward = forward or self.module
         self._threads = threads
         self._running = 0
         self._count = threading.Lock()
         self._turn = threading.Lock()
-        self._packed = self.device.type != "cpu" or not packed.usable(self.dtype)
+        self._packed = not self.on_cpu or not packed.usable(self.dtype)
 
     def __call__(self, *arrays: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
         """Arrays in, float32 arrays out."""
@@ -62,7 +63,7 @@ class Core:
             return tuple(output.float().cpu().numpy() for output in outputs)
 
     def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
-        if self.device.type == "cpu":
+        if self.on_cpu:
             return tensor
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
@@ -77,7 +78,7 @@ class Core:
     @contextmanager
     def _share(self) -> Iterator[None]:
         """The caller's share of the cores while it runs; PyTorch counts threads per caller."""
-        if self.device.type != "cpu":
+        if not self.on_cpu:
             with self._turn:
                 yield
             return

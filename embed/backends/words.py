@@ -23,6 +23,9 @@ from embed.types import CharSpan
 
 FILL = 0.8  # of the room for words that a passage takes: one cut inside a word splits into more
 OVERLAP = 0.2  # of a passage, shared with the one before
+CALL = 16
+"""What a call of a text network costs beside its tokens, in tokens: it reads all weights once.
+Measured with ViT-B/32, on one core: 16 in fp32, 19 in bf16."""
 
 Ids = NDArray[np.int64]
 
@@ -129,6 +132,27 @@ class Words:
             raise BadInput(
                 f"the text {text[:40]!r} is not valid Unicode: it holds half a surrogate pair"
             ) from error
+
+
+def by_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Rows in groups of near length, so that padded tokens and calls together cost least.
+
+    The groups are runs of the rows sorted by length, found by dynamic programming over where the
+    last one begins.
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    best = [(0, 0)]
+    for end in range(1, len(order) + 1):
+        longest = lengths[order[end - 1]]
+        best.append(
+            min((best[start][0] + CALL + longest * (end - start), start) for start in range(end))
+        )
+    groups, end = [], len(order)
+    while end:
+        start = best[end][1]
+        groups.append(order[start:end])
+        end = start
+    return groups
 
 
 def chunker_of(recipe: TextRecipe) -> str:

@@ -79,10 +79,10 @@ class _Pages:
     count: int
     side: int
 
-    def pictures(self) -> Iterator[tuple[PageSpan, Pixels]]:
+    def pictures(self, *, first: int = 1) -> Iterator[tuple[PageSpan, Pixels]]:
         with _borrowed(self.called) as worker:
             worker.open(self.data)
-            for number in range(self.count):
+            for number in range(first - 1, self.count):
                 yield PageSpan(number + 1), worker.draw(number, self.side)
 
 

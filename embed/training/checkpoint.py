@@ -27,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from embed.errors import Conflict
+from embed.training import sharding
 from embed.training.files import writing
 from embed.training.optimiser import Average, Optimiser
 from embed.weights.store import sha256_of, sync
@@ -47,6 +48,7 @@ FREE = frozenset(
         "epochs",
         "workers",
         "cache",
+        "shard",
         "log_every",
         "eval_every",
         "save_every",
@@ -66,20 +68,21 @@ class Learner:
     average: Average
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """By file, by name."""
+        """By file, by name, whole: where a student is shared out, all processes must ask."""
+        average = self.average.weights.items()
         return {
-            "student": {name: value.detach() for name, value in self._weights()},
+            "student": {name: sharding.whole(value.detach()) for name, value in self._weights()},
             "optimiser": self.optimiser.state(),
-            "average": dict(self.average.weights),
+            "average": {name: sharding.whole(value) for name, value in average},
         }
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensors]) -> None:
         """The inverse of `state`. Raises KeyError, RuntimeError for another network's."""
         for name, value in self._weights():
-            value.copy_(state["student"][name])
+            sharding.put(value, state["student"][name])
         for name, value in self.average.weights.items():
-            value.copy_(state["average"][name])
+            sharding.put(value, state["average"][name])
         self.optimiser.restore(state["optimiser"])
 
     def _weights(self) -> Iterator[tuple[str, Tensor]]:

@@ -33,7 +33,8 @@ class RunOptions:
     are always fp32. workers: processes that prepare media; 0 for none. augment: random crops and
     the like. cache: MiB of prepared media kept from the first epoch, where nothing is augmented.
     held_out: records that R@1 is measured on, never trained on. neighbours: near records put into
-    a batch beside each, where the run has a miner. keep: checkpoints.
+    a batch beside each, where the run has a miner. shard: weights, gradients and moments lie shared
+    out over the processes (FSDP2), for towers too large for one. keep: checkpoints.
     """
 
     out: Path
@@ -49,6 +50,7 @@ class RunOptions:
     cache: int = 0
     held_out: int = 256
     neighbours: int = 0
+    shard: bool = False
     log_every: int = 10
     eval_every: int = 100
     save_every: int = 500

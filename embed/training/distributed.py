@@ -12,8 +12,12 @@ It knows no loss.
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -37,6 +41,36 @@ def world() -> int:
 def rank() -> int:
     """Which of them this is."""
     return dist.get_rank() if _together() else 0
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    """Under torchrun, together with the others that it started."""
+    if not dist.is_torchelastic_launched():
+        yield
+        return
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def leave(status: int) -> NoReturn:
+    """Ends this process without Python's own shutdown.
+
+    During it a thread of the process group that still holds one of Python's objects aborts the
+    process, now and then, though all of the run is done and kept.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def is_share(tensor: Tensor) -> bool:
+    """Whether this process has but its share of it: a DTensor, whose module is slow to load."""
+    return hasattr(tensor, "full_tensor")
 
 
 def counts_of(lengths: Sequence[int], device: torch.device) -> list[Counts]:
@@ -81,6 +115,8 @@ def total(value: Tensor) -> Tensor:
 def average_gradients(parameters: Iterable[Parameter]) -> None:
     """The mean of each parameter's gradient over processes; none counts as 0.
 
+    Of a parameter that is shared out (`sharding`) it is that already.
+
     What DDP does, for training steps that DDP cannot follow: networks that run several times a
     step (a limb per modality, GradCache), and processes whose records lack a modality.
     """
@@ -88,7 +124,7 @@ def average_gradients(parameters: Iterable[Parameter]) -> None:
         return
     gradients = []
     for parameter in parameters:
-        if parameter.requires_grad:
+        if parameter.requires_grad and not is_share(parameter):
             parameter.grad = (
                 torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from embed.errors import BadInput
+from embed.training import distributed, sharding
 from embed.training.options import at_least
 
 _BLOCK = re.compile(r"\.(\d+)(?:\.|$)")
@@ -95,8 +96,7 @@ class Optimiser:
 
     def step(self, rate: float) -> Tensor:
         """One step at `rate` along the gradients, which are then gone. Their norm, before clip."""
-        clip = self.options.clip or math.inf
-        norm = nn.utils.clip_grad_norm_(self.parameters, clip)
+        norm = sharding.clip(self.parameters, self.options.clip or math.inf)
         for group in self.adam.param_groups:
             group["lr"] = rate * group["factor"]
         self.adam.step()
@@ -104,9 +104,9 @@ class Optimiser:
         return norm
 
     def state(self) -> dict[str, Tensor]:
-        """What it remembers, by `NAME/KEY`: moments and counts."""
+        """What it remembers, by `NAME/KEY`: moments and counts, whole."""
         return {
-            f"{name}/{key}": value
+            f"{name}/{key}": sharding.whole(value)
             for name, parameter in self.named.items()
             for key, value in self.adam.state.get(parameter, {}).items()
         }
@@ -117,8 +117,10 @@ class Optimiser:
             name, _, kind = key.rpartition("/")
             parameter = self.named[name]
             # the fused step reads moments in the order of the weight's own memory
-            laid_out = torch.empty_like(parameter if value.ndim else value, device=parameter.device)
-            self.adam.state[parameter][kind] = laid_out.detach().copy_(value)
+            like = parameter if value.ndim else value
+            laid_out = torch.empty_like(like, device=parameter.device).detach()
+            sharding.put(laid_out, value)
+            self.adam.state[parameter][kind] = laid_out
 
 
 class Average:
@@ -164,16 +166,16 @@ def _trainable(prefix: str, module: nn.Module) -> Iterator[tuple[str, nn.Paramet
 
 
 def _groups(named: Mapping[str, Tensor], options: OptimiserOptions) -> list[dict[str, Any]]:
-    """Parameters that share a factor of the rate and a decay."""
+    """Parameters that share a factor of the rate and a decay, and are whole or are not."""
     factors = _factors(list(named), options)
-    groups: dict[tuple[float, float], list[Tensor]] = {}
+    groups: dict[tuple[float, float, bool], list[Tensor]] = {}
     for name, parameter in named.items():
         decayed = parameter.ndim > 1 and name.startswith("student.")
-        key = (factors[name], options.decay if decayed else 0.0)
+        key = (factors[name], options.decay if decayed else 0.0, distributed.is_share(parameter))
         groups.setdefault(key, []).append(parameter)
     return [
         {"params": params, "factor": factor, "weight_decay": decay}
-        for (factor, decay), params in groups.items()
+        for (factor, decay, _), params in groups.items()
     ]
 
 

@@ -17,11 +17,10 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import platformdirs
 import torch
@@ -30,7 +29,7 @@ import torch.distributed as dist
 from embed.backends.bounds import SIDE
 from embed.errors import BadInput, Conflict, CrossbindError
 from embed.registry import LoadOptions
-from embed.training import distributed, gradcache, loop, plots, supply
+from embed.training import distributed, gradcache, loop, memory, plots, sharding, supply
 from embed.training.checkpoint import Checkpoints, Learner, found
 from embed.training.config import Config, read
 from embed.training.data.source import Source
@@ -103,6 +102,7 @@ def train(
     """
     config = read(config) if isinstance(config, Path) else config
     run, began, first = config.run, time.monotonic(), distributed.rank() == 0
+    shared = sharding.wanted(run.shard)
     torch.set_num_threads(max(1, options.threads // distributed.world()))
     device = _device()
 
@@ -124,26 +124,43 @@ def train(
         tensorboard=run.tensorboard,
         writes=first,
     )
+    fed = sharding.Alike(batches, student.modalities, run.chunk, device) if shared else batches
+
+    def keep(step: int) -> None:
+        if first:
+            kept.save(learner, step)
+        elif shared:
+            learner.state()  # gives its shares
+
     try:
-        loop.train(
-            learner,
-            batches,
-            run,
-            journal,
-            start=start,
-            steps=steps,
-            evaluate=supply.evaluation(held_out, student, device)
-            if first and len(held_out)
-            else None,
-            save=(lambda step: kept.save(learner, step)) if first else _silent,
-        )
+        with memory.held():
+            loop.train(
+                learner,
+                fed,
+                run,
+                journal,
+                start=start,
+                steps=steps,
+                evaluate=supply.evaluation(held_out, student, device)
+                if (first or shared) and len(held_out)
+                else None,
+                save=(lambda step: kept.save(learner, step))
+                if first
+                else lambda _: learner.state() if shared else None,
+            )
     finally:
         journal.close()
         drawn = _drawn(run.out) if first else []
     lines = read_metrics(run.out / METRICS)
     recall = _last(lines, "recall", {})
-    if first:
-        _keep(config, learner, student, {"steps": steps, "recall": recall})
+    made = {"steps": steps, "recall": recall}
+    if shared:
+        whole = _gathered(config, learner, learnt, options)
+        if first:
+            _keep(config, whole, made)
+    elif first:
+        with learner.average.applied():
+            _keep(config, student, made)
     return Summary(
         space=f"trained:{run.out / 'space'}",
         steps=steps,
@@ -160,16 +177,22 @@ def train(
 def _learner(
     config: Config, learnt: Source, options: LoadOptions, device: torch.device
 ) -> tuple[Limbs, Learner]:
-    specs, dim = part_specs(config.model), _model(config).dim
-    torch.manual_seed(config.run.seed)
-    student = Limbs.of(specs, dim, options, captions=supply.captions(learnt)).to(device)
+    student = _student(config, learnt, options).to(device)
     asked = ObjectiveConfig.of(config.objective)
     terms = asked.terms(student, learnt, options)
     objective = asked.objective(student.modalities, terms).to(device)
     if config.run.chunk:
         gradcache.refuse_batch_norm(student)
+    if sharding.wanted(config.run.shard):
+        sharding.share_out((limb for _, limb in student.parts()), device)
     optimiser = Optimiser(student, objective, config.optimiser)
     return student, Learner(student, objective, optimiser, Average(student, config.optimiser.ema))
+
+
+def _student(config: Config, learnt: Source, options: LoadOptions) -> Limbs:
+    specs, dim = part_specs(config.model), _model(config).dim
+    torch.manual_seed(config.run.seed)
+    return Limbs.of(specs, dim, options, captions=supply.captions(learnt))
 
 
 def _start(kept: Checkpoints, learner: Learner) -> int:
@@ -182,17 +205,31 @@ def _start(kept: Checkpoints, learner: Learner) -> int:
     return start
 
 
-def _keep(config: Config, learner: Learner, student: Limbs, reached: Mapping[str, Any]) -> None:
-    """Writes the trained space; where weights were averaged, of the average."""
+@torch.no_grad()
+def _gathered(config: Config, learner: Learner, learnt: Source, options: LoadOptions) -> Limbs:
+    """A whole student, off the device, with what a shared one has learnt; the average if any."""
+    state = learner.state()
+    learned = state["student"] | state["average"]
+    student = _student(config, learnt, options)
+    for name, value in (
+        *student.named_parameters(prefix="student"),
+        *student.named_buffers(prefix="student"),
+    ):
+        if name in learned:
+            value.copy_(learned[name])
+    return student
+
+
+def _keep(config: Config, student: Limbs, reached: Mapping[str, Any]) -> None:
+    """Writes the trained space."""
     model = _model(config)
-    with learner.average.applied():
-        save(
-            student,
-            config.run.out / "space",
-            name=model.name or config.run.out.name,
-            licence=model.licence,
-            made={"config": config.plain(), **reached},
-        )
+    save(
+        student,
+        config.run.out / "space",
+        name=model.name or config.run.out.name,
+        licence=model.licence,
+        made={"config": config.plain(), **reached},
+    )
 
 
 def _model(config: Config) -> ModelOptions:
@@ -224,31 +261,6 @@ def _device() -> torch.device:
     return torch.device("cuda", dist.get_node_local_rank(0))
 
 
-@contextmanager
-def _processes() -> Iterator[None]:
-    """Under torchrun, together with the others that it started."""
-    if not dist.is_torchelastic_launched():
-        yield
-        return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
-
-
-def _leave(status: int) -> NoReturn:
-    """Ends this process without Python's own shutdown.
-
-    During it a thread of the process group that still holds one of Python's objects aborts the
-    process, now and then, though all of the run is done and kept.
-    """
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="Train a joint space.")
     parser.add_argument("config", type=Path, help="a TOML: see docs/TRAINING.md")
@@ -266,7 +278,7 @@ def main() -> int:
     options = LoadOptions(cache=args.cache, threads=args.threads)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        with _processes(), ticker(sys.stderr) as tell:
+        with distributed.processes(), ticker(sys.stderr) as tell:
             summary = train(args.config, tell, options=options, resume=args.resume)
             if distributed.rank() == 0:
                 print(json.dumps(dataclasses.asdict(summary), indent=2))
@@ -279,5 +291,5 @@ def main() -> int:
 if __name__ == "__main__":
     status = main()
     if dist.is_torchelastic_launched():
-        _leave(status)
+        distributed.leave(status)
     sys.exit(status)

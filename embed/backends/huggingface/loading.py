@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedModel
 
-from embed.backends.huggingface import joint as hf_joint
 from embed.backends.huggingface import networks as hf_networks
 from embed.backends.huggingface import perception as hf_perception
 from embed.backends.huggingface.families import Towers
@@ -25,6 +25,7 @@ from embed.backends.huggingface.recipes import padding_token
 from embed.backends.huggingface.sentence import Sentence
 from embed.backends.huggingface.sentence_network import Sentences
 from embed.backends.joint import JointEncoder, JointTower
+from embed.backends.pairs import PairEncoder, Part
 from embed.backends.recipe_encoders import (
     FilmEncoder,
     Made,
@@ -54,7 +55,7 @@ def tower(
     """Makes nothing yet: each encoder is made when it is first needed."""
     workshop = _Workshop(space, folder, towers, options)
     if isinstance(towers, Sentence):
-        makers: Makers = {Modality.TEXT: workshop.words_encoder}
+        makers: Makers = {Modality.TEXT: workshop.texts}
         joints: Mapping[frozenset[Modality], Callable[[], JointEncoder]] = {}
         side = 1
     else:
@@ -77,8 +78,10 @@ class _Workshop:
         self._towers = towers
         self._options = options
         self._model = Once(self._load)
-        self._words = Once(lambda: open_words(towers.text, folder, options.cache))
+        self.texts = Once(self._words_encoder)
         self._pictures = Once(self._image_encoder)
+        self._sounds = Once(self._sound_encoder)
+        self._films = Once(self._film_encoder)
 
     @property
     def min_side(self) -> int:
@@ -89,20 +92,21 @@ class _Workshop:
 
     def makers(self, towers: Towers) -> Makers:
         """An encoder for each modality; films go frame by frame where there is no better way."""
-        found: dict[Modality, Callable[[], Encoder[Any]]] = {Modality.TEXT: self.words_encoder}
+        found: dict[Modality, Callable[[], Encoder[Any]]] = {Modality.TEXT: self.texts}
         if towers.image:
             found[Modality.IMAGE] = self._pictures
             found[Modality.VIDEO] = self._frames_encoder
         if towers.audio:
-            found[Modality.AUDIO] = self._sound_encoder
+            found[Modality.AUDIO] = self._sounds
         if towers.video:
-            found[Modality.VIDEO] = self._film_encoder
+            found[Modality.VIDEO] = self._films
         return found
 
-    def words_encoder(self) -> WordsEncoder:
-        return WordsEncoder(self._words(), *self._core_and_export(self._texts))
+    def _words_encoder(self) -> WordsEncoder:
+        words = open_words(self._towers.text, self._folder, self._options.cache)
+        return WordsEncoder(words, *self._core_and_export(self._text_network))
 
-    def _texts(self, model: PreTrainedModel) -> nn.Module:
+    def _text_network(self, model: PreTrainedModel) -> nn.Module:
         towers = self._towers
         if isinstance(towers, Sentence):
             return Sentences(model, towers.poolings, towers.dense)
@@ -110,17 +114,29 @@ class _Workshop:
         return kind(model)
 
     def joint_encoder(self) -> JointEncoder:
-        towers, model = self._towers, self._model()
-        assert isinstance(towers, Towers)
+        """Sound with film, or text with picture.
+
+        PE-AV's were trained against its single towers, and lie in their space; FLAVA's never were,
+        and get a space of their own.
+        """
+        assert isinstance(self._towers, Towers)
         if self._in_parts:
-            assert towers.audio is not None
-            assert towers.video is not None
-            pairs = self._core(hf_perception.PerceptionPairs(model, towers.video))
-            return hf_joint.SoundAndFilm(self._space, towers.audio, towers.video, pairs)
-        assert isinstance(towers.image, ImageRecipe)
-        core = self._core(hf_networks.FlavaPairs(model, towers.image))
-        dim = int(model.config.multimodal_config.hidden_size)
-        return hf_joint.TextAndPicture(self._space, dim, self._words(), towers.image, core)
+            frames = self._towers.video
+            assert frames is not None
+            heard: Mapping[Modality, Part] = {
+                Modality.AUDIO: self._sounds(),
+                Modality.VIDEO: self._films(),
+            }
+            made = self._core_and_export(lambda m: hf_perception.PerceptionPairs(m, frames))
+            return PairEncoder(self._space, heard, *made)
+        recipe, pictures = self._towers.image, self._pictures()
+        assert isinstance(recipe, ImageRecipe)
+        assert isinstance(pictures, PixelsEncoder)
+        dim = int(self._model().config.multimodal_config.hidden_size)
+        apart = replace(self._space, name=f"{self._space.name}#text+image", dim=dim)
+        seen: Mapping[Modality, Part] = {Modality.TEXT: self.texts(), Modality.IMAGE: pictures}
+        made = self._core_and_export(lambda m: hf_networks.FlavaPairs(m, recipe))
+        return PairEncoder(apart, seen, *made)
 
     @property
     def _in_parts(self) -> bool:

@@ -68,11 +68,17 @@ class PerceptionFilms(nn.Module):
 
 
 class PerceptionPairs(nn.Module):
-    """Samples and frames of one film to one row."""
+    """Samples and frames of one film to one row.
+
+    The library stretches frames to sounds by asking what lengths they have, which no exporter can
+    follow; here it is one gather for all of them.
+    """
 
     def __init__(self, model: PreTrainedModel, recipe: ImageRecipe) -> None:
         super().__init__()
         self.model: Any = model
+        both: Any = model.audio_video_encoder
+        both.embedder._align_video_hidden_state = stretched
         self.normalised = Normalised(recipe)
 
     def forward(self, samples: Tensor, frames: Tensor) -> Tensor:
@@ -82,3 +88,15 @@ class PerceptionPairs(nn.Module):
         )
         row: Tensor = self.model.audio_video_head(found.pooler_output)
         return row
+
+
+def stretched(video_hidden_state: Tensor, audio_hidden_state: Tensor, **_: None) -> Tensor:
+    """Frames `(N, T, D)` to the length of sounds `(N, S, D)`: at place i the frame ⌊i · T / S⌋.
+
+    In float32 and capped, as `torch.nn.functional.interpolate` has "nearest".
+    """
+    frames, length = video_hidden_state.shape[1], audio_hidden_state.shape[1]
+    device = video_hidden_state.device
+    scale = torch.scalar_tensor(frames, device=device) / torch.scalar_tensor(length, device=device)
+    nearest = (torch.arange(length, device=device).float() * scale).long()
+    return video_hidden_state[:, nearest.clamp(max=frames - 1)]

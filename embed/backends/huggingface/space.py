@@ -58,6 +58,7 @@ def describe(detail: str, options: LoadOptions) -> Capabilities:
         preprocessing=card.space.preprocessing,
         licence=licence,
         source=detail,
+        fetches=weights.is_snapshot(card.root.path) and not weights.weight_files(card.network.path),
     )
 
 

@@ -23,7 +23,7 @@ from embed.backends.imagebind.inputs import (
     spectrograms,
     squares,
 )
-from embed.backends.recipe_encoders import Core, Made, network_of
+from embed.backends.recipe_encoders import Core, Example, Made, network_of
 from embed.backends.recipes import Network
 from embed.backends.tower import AudioEncoder, Encoder, Rows, VideoEncoder, pixels_of, samples_of
 from embed.errors import BadInput
@@ -56,7 +56,7 @@ class ClipsEncoder(AudioEncoder[Floats]):
         """Raises NotAvailable where there is no module."""
         noise = np.random.default_rng(0).normal(0.0, 0.1, (2, 3 * RATE)).astype(np.float32)
         inputs = {"clips": np.stack([spectrograms(sound) for sound in noise])}
-        return network_of(self._module, inputs, kind="imagebind-sound")
+        return network_of(self._module, Example(inputs), kind="imagebind-sound")
 
 
 class FilmsEncoder(VideoEncoder[Pixels]):
@@ -99,7 +99,7 @@ class FilmsEncoder(VideoEncoder[Pixels]):
         """Raises NotAvailable where there is no module."""
         shape = (2, FILM_CLIPS * CROPS, 2, SIDE, SIDE, 3)
         inputs = {"clips": np.random.default_rng(0).integers(0, 256, shape, np.uint8)}
-        return network_of(self._module, inputs, kind="imagebind-film")
+        return network_of(self._module, Example(inputs), kind="imagebind-film")
 
     def _frames(self, reader: Film, span: TimeSpan) -> Pixels:
         """The ten frames in the order of their clips, which overlap where a film is short."""
@@ -135,4 +135,4 @@ class ArrayEncoder(Encoder[Floats]):
         """Raises NotAvailable where there is no module."""
         values = np.random.default_rng(0).normal(size=(2, *self._shape)).astype(np.float32)
         numbers = {"shape": list(self._shape)}
-        return network_of(self._module, {"values": values}, kind="array", numbers=numbers)
+        return network_of(self._module, Example({"values": values}), kind="array", numbers=numbers)

@@ -1,4 +1,4 @@
-"""Encoders over the graphs of an exported folder, as `crossbind.json` describes each.
+"""Encoders of one medium or a pair over the graphs of a folder, as `crossbind.json` says.
 
 Most are a recipe and a network; ImageBind's, and the halves of the built-in space, have rules of
 their own. It knows nothing of how graphs are made.
@@ -6,7 +6,9 @@ their own. It knows nothing of how graphs are made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from embed.backends.builtin.image import BuiltinImage
 from embed.backends.builtin.text import BuiltinText
 from embed.backends.imagebind.encoders import ArrayEncoder, ClipsEncoder, FilmsEncoder
 from embed.backends.onnx_runtime.session import SessionCore, open_anywhere
+from embed.backends.pairs import PairEncoder, Part
 from embed.backends.recipe_encoders import (
     FilmEncoder,
     PatchesEncoder,
@@ -34,8 +37,32 @@ from embed.types import Downmix, Modality, Space
 
 def make(entry: Mapping[str, Any], folder: Path, threads: int) -> Encoder[Any]:
     """The encoder of `entry`. Raises BackendFailed, MissingWeights, BadInput for a foreign one."""
-    try:
+    with _understood(folder):
         return _KINDS[entry["kind"]](entry, folder, threads)
+
+
+def make_pair(
+    entry: Mapping[str, Any],
+    folder: Path,
+    threads: int,
+    space: Space,
+    encoders: Mapping[Modality, Callable[[], Encoder[Any]]],
+) -> PairEncoder:
+    """What reads media together, prepared by `encoders` of the same folder. Raises as `make`."""
+    with _understood(folder):
+        if "apart" in entry:
+            space = replace(space, name=f"{space.name}#{entry['apart']}", dim=int(entry["dim"]))
+        parts = {Modality(name): encoders[Modality(name)]() for name in entry["parts"]}
+        ready = {name: part for name, part in parts.items() if isinstance(part, Part)}
+        if not ready or ready.keys() != parts.keys():
+            raise TypeError(f"{'+'.join(parts)} have encoders that are not read together")
+        return PairEncoder(space, ready, _core(entry, folder, threads))
+
+
+@contextmanager
+def _understood(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except CrossbindError:
         raise
     except (KeyError, TypeError, ValueError) as error:

@@ -41,18 +41,20 @@ LEAST_RECALL = 0.95
 class ExportReport:
     """What was exported.
 
-    space: name of the new space. left_out: modalities whose encoder offers no network.
-    gaps: by modality, the largest difference of any number of a unit vector from torch's; none
-        for graphs that were there already. recalls: against the tower as it was.
+    space: name of the new space. pairs: media that it reads together ("text+image").
+    left_out: modalities whose encoder offers no network, and pairs. gaps: by modality or pair, the
+        largest difference of any number of a unit vector from torch's; none for graphs that were
+        there already. recalls: against the tower as it was.
     """
 
     space: str
     folder: Path
     precision: str
     modalities: tuple[Modality, ...]
-    left_out: tuple[Modality, ...]
+    pairs: tuple[str, ...]
+    left_out: tuple[str, ...]
     bytes: int
-    gaps: Mapping[Modality, float]
+    gaps: Mapping[str, float]
     recalls: tuple[Recall, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -61,6 +63,7 @@ class ExportReport:
             "folder": str(self.folder),
             "precision": self.precision,
             "modalities": list(self.modalities),
+            "pairs": list(self.pairs),
             "left_out": list(self.left_out),
             "bytes": self.bytes,
             "gaps": dict(self.gaps),
@@ -91,6 +94,7 @@ def export(
         writer = Writer(tower, fresh, precision)
         for modality in sorted(tower.modalities, key=lambda m: (m is Modality.VIDEO, m)):
             writer.add(modality)
+        writer.add_pairs()
         manifest = _manifest(about, tower, writer, precision)
         recalls = _recalls(tower, manifest, media, options)
         checked = {"gaps": writer.gaps, "recalls": [recall.to_json() for recall in recalls]}
@@ -101,6 +105,7 @@ def export(
         folder=folder,
         precision=precision,
         modalities=tuple(made.encoders),
+        pairs=tuple("+".join(pair["parts"]) for pair in made.pairs),
         left_out=tuple(writer.left_out),
         bytes=made.bytes,
         gaps=writer.gaps,
@@ -185,6 +190,7 @@ def _manifest(about: Capabilities, tower: Tower, writer: Writer, precision: str)
         licence=about.licence,
         source=about.source,
         encoders=writer.encoders,
+        pairs=writer.pairs,
         files=onnx_folder.facts_of(writer.folder),
         checked={},
     )

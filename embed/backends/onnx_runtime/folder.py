@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,8 +34,9 @@ class Manifest:
     """What `crossbind.json` says.
 
     folder: where it lies. origin: id of the space that was exported. encoders: by modality, the
-    graph and what goes before it, as `space` reads them. checked: what the export measured;
-    people read it, the tower does not.
+    graph and what goes before it, as `space` reads them. pairs: graphs that read the media of
+    several encoders together. checked: what the export measured; people read it, the tower does
+    not.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class Manifest:
     licence: str
     source: str
     encoders: Mapping[Modality, Mapping[str, Any]]
+    pairs: Sequence[Mapping[str, Any]]
     files: Mapping[str, FileFacts]
     checked: Mapping[str, Any]
 
@@ -59,7 +61,8 @@ class Manifest:
         The folder is part of its name, as that is how it is found again.
         """
         parts = {name: facts.sha256 for name, facts in self.files.items()}
-        said = json.dumps([parts, self.encoders], sort_keys=True)
+        pairs = [self.pairs] if self.pairs else []
+        said = json.dumps([parts, self.encoders, *pairs], sort_keys=True)
         return Space(
             name=f"onnx:{self.folder}",
             revision=hashlib.sha256(said.encode()).hexdigest()[:12],
@@ -124,6 +127,7 @@ def write(manifest: Manifest, folder: Path) -> None:
         "licence": manifest.licence,
         "source": manifest.source,
         "encoders": dict(manifest.encoders),
+        "pairs": list(manifest.pairs),
         "files": {name: facts._asdict() for name, facts in manifest.files.items()},
         "checked": dict(manifest.checked),
     }
@@ -149,15 +153,24 @@ def _manifest(document: dict[str, Any], folder: Path) -> Manifest:
         )
     files = {name: FileFacts(**facts) for name, facts in document["files"].items()}
     encoders = {Modality(name): dict(entry) for name, entry in document["encoders"].items()}
+    pairs = [dict(entry) for entry in document.get("pairs", ())]  # early folders had none
+    foreign = {Modality(part) for pair in pairs for part in pair["parts"]} - encoders.keys()
     outside = [name for name in files if Path(name).name != name]
-    unlisted = [name for entry in encoders.values() for name in _used(entry) if name not in files]
+    used = [name for entry in (*encoders.values(), *pairs) for name in _used(entry)]
+    unlisted = [name for name in used if name not in files]
     for name in (*outside, *unlisted):
         raise BadInput(
             f"{folder / MANIFEST} uses {name!r}, which is not in its folder or not in its list: "
             f"{_AGAIN}"
         )
+    if foreign:
+        raise BadInput(
+            f"{folder / MANIFEST} reads {' and '.join(sorted(foreign))} together with others, and "
+            f"has no encoder for it: {_AGAIN}"
+        )
     native_dims = {Modality(name): dim for name, dim in document["native_dims"].items()}
-    for dim in (document["dim"], document["image_side"], *native_dims.values()):
+    apart = [pair["dim"] for pair in pairs if "apart" in pair]
+    for dim in (document["dim"], document["image_side"], *native_dims.values(), *apart):
         within("a dimension", dim, SIDE)
     return Manifest(
         folder=folder,
@@ -171,6 +184,7 @@ def _manifest(document: dict[str, Any], folder: Path) -> Manifest:
         licence=str(document["licence"]),
         source=str(document["source"]),
         encoders=encoders,
+        pairs=pairs,
         files=files,
         checked=dict(document["checked"]),
     )

@@ -76,6 +76,7 @@ class SessionCore:
         self, session: ort.InferenceSession, inputs: Sequence[str], outputs: Sequence[str]
     ) -> None:
         """inputs: names of the arguments, in order. outputs: of what is returned."""
+        self.on_cpu = session.get_providers()[0] == CPU
         self._session = session
         self._inputs = tuple(inputs)
         self._outputs = list(outputs)

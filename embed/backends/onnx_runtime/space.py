@@ -16,9 +16,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from embed.backends.joint import JointEncoder, JointTower
 from embed.backends.onnx_runtime import folder as onnx_folder
 from embed.backends.onnx_runtime.folder import Manifest
-from embed.backends.tower import Encoder, FramesEncoder, ImageEncoder, Once, Tower
+from embed.backends.tower import Encoder, FramesEncoder, ImageEncoder, Once
 from embed.errors import BadInput, MissingDependency
 from embed.registry import Capabilities, LoadOptions
 from embed.types import Batching, Modality, Vectors
@@ -58,14 +59,16 @@ def load(detail: str, options: LoadOptions) -> OnnxTower:
     return OnnxTower(manifest, threads=options.threads)
 
 
-class OnnxTower(Tower):
+class OnnxTower(JointTower):
     """Implements `embed.types.Embedder` over the graphs of a folder."""
 
     def __init__(self, manifest: Manifest, *, threads: int) -> None:
         self._alone = manifest.precision == "int8"
+        makers = _encoders(manifest, threads)
         super().__init__(
             manifest.space,
-            _encoders(manifest, threads),
+            makers,
+            joints=_joints(manifest, makers, threads),
             chunker=manifest.chunker,
             image_side=manifest.image_side,
             batching=BATCHING,
@@ -95,6 +98,15 @@ def _encoders(manifest: Manifest, threads: int) -> dict[Modality, Callable[[], E
     for modality, entry in manifest.encoders.items():
         makers[modality] = Once(_maker(entry, manifest.folder, makers, threads))
     return dict(makers)
+
+
+def _joints(
+    manifest: Manifest, makers: Mapping[Modality, Callable[[], Encoder[Any]]], threads: int
+) -> dict[frozenset[Modality], Callable[[], JointEncoder]]:
+    def maker(entry: Mapping[str, Any]) -> Callable[[], JointEncoder]:
+        return lambda: _pair_encoder(entry, manifest, makers, threads)
+
+    return {frozenset(map(Modality, entry["parts"])): maker(entry) for entry in manifest.pairs}
 
 
 def _maker(
@@ -130,3 +142,14 @@ def _graph_encoder(entry: Mapping[str, Any], folder: Path, threads: int) -> Enco
     from embed.backends.onnx_runtime import encoders as onnx_encoders  # noqa: PLC0415 (loads the runtime)
 
     return onnx_encoders.make(entry, folder, threads)
+
+
+def _pair_encoder(
+    entry: Mapping[str, Any],
+    manifest: Manifest,
+    makers: Mapping[Modality, Callable[[], Encoder[Any]]],
+    threads: int,
+) -> JointEncoder:
+    from embed.backends.onnx_runtime import encoders as onnx_encoders  # noqa: PLC0415 (loads the runtime)
+
+    return onnx_encoders.make_pair(entry, manifest.folder, threads, manifest.space, makers)

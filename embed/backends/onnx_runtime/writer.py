@@ -16,6 +16,7 @@ from typing import Any
 
 from embed.backends import recipes
 from embed.backends.builtin import space as builtin
+from embed.backends.joint import JointEncoder, JointTower
 from embed.backends.onnx_runtime.graph import convert, write_graph
 from embed.backends.recipe_encoders import WordsEncoder
 from embed.backends.recipes import Network, TextRecipe
@@ -42,13 +43,14 @@ _BESIDE = {  # what a half of the built-in space needs beside its graph
 
 
 class Writer:
-    """Fills `folder`, one modality at a time; films after pictures."""
+    """Fills `folder`, one modality at a time; films after pictures, pairs of media last."""
 
     def __init__(self, tower: Tower, folder: Path, precision: str) -> None:
         self.folder = folder
         self.encoders: dict[Modality, dict[str, Any]] = {}
-        self.gaps: dict[Modality, float] = {}
-        self.left_out: list[Modality] = []
+        self.pairs: list[dict[str, Any]] = []
+        self.gaps: dict[str, float] = {}
+        self.left_out: list[str] = []
         self._tower = tower
         self._precision = precision
 
@@ -60,6 +62,26 @@ class Writer:
         else:
             self.encoders[modality] = entry
 
+    def add_pairs(self) -> None:
+        """What the tower reads together; not in int8, whose loss nothing measures for them.
+
+        Raises what `add` raises.
+        """
+        tower = self._tower
+        if not isinstance(tower, JointTower):
+            return
+        for together in tower.joint:
+            encoder = tower.joint_encoder(together)
+            name = "+".join(modality for modality in Modality if modality in together)
+            network = _network_of(encoder) if together <= self.encoders.keys() else None
+            if network is None or self._precision == "int8":
+                self.left_out.append(name)
+                continue
+            entry = self._network(name, network)
+            if encoder.space.id != tower.space.id:  # vectors of a space of their own
+                entry |= {"apart": name, "dim": encoder.space.dim}
+            self.pairs.append(entry)
+
     def _entry(self, tower: Tower, modality: Modality) -> dict[str, Any] | None:
         encoder = tower.encoder(modality)
         if isinstance(encoder, FramesEncoder):
@@ -69,7 +91,7 @@ class Writer:
         if isinstance(tower, builtin.Builtin):
             return self._builtin(modality, tower)
         network = _network_of(encoder)
-        return self._network(modality, encoder, network) if network else None
+        return self._graph_of(modality, encoder, network) if network else None
 
     def _headed(self, modality: Modality, encoder: Headed) -> dict[str, Any] | None:
         """The tower under the head, and the head beside it."""
@@ -100,28 +122,30 @@ class Writer:
         numbers = {"seconds": films.seconds, "per_second": films.per_second}
         return {"kind": "frames", "min_side": films.min_side, **numbers}
 
-    def _network(
+    def _graph_of(
         self, modality: Modality, encoder: Encoder[Any], network: Network
     ) -> dict[str, Any]:
-        log.info("exporting %s in %s", modality, self._precision)
+        entry, recipe = self._network(modality, network), network.recipe
+        if isinstance(recipe, TextRecipe):
+            assert isinstance(encoder, WordsEncoder)
+            recipe = replace(recipe, tokenizer="tokenizer.json")
+            encoder.words.save(self.folder / recipe.tokenizer)
+        return {**entry, "recipe": recipes.to_json(recipe)} if recipe else entry
+
+    def _network(self, name: str, network: Network) -> dict[str, Any]:
+        log.info("exporting %s in %s", name, self._precision)
         weights = sum(value.nbytes for value in network.module.state_dict().values())
         self._make_sure_of(COPIES * weights)
-        graph = self.folder / f"{modality}.onnx"
+        graph = self.folder / f"{name}.onnx"
         with tempfile.TemporaryDirectory(dir=self.folder.parent) as work:
-            self.gaps[modality] = write_graph(network, graph, Path(work), precision=self._precision)
-        entry: dict[str, Any] = {
+            self.gaps[name] = write_graph(network, graph, Path(work), precision=self._precision)
+        return {
             "kind": network.kind,
             "graph": graph.name,
             "inputs": list(network.inputs),
             "outputs": list(network.outputs),
             **network.numbers,
         }
-        recipe = network.recipe
-        if isinstance(recipe, TextRecipe):
-            assert isinstance(encoder, WordsEncoder)
-            recipe = replace(recipe, tokenizer="tokenizer.json")
-            encoder.words.save(self.folder / recipe.tokenizer)
-        return {**entry, "recipe": recipes.to_json(recipe)} if recipe else entry
 
     def _builtin(self, modality: Modality, tower: builtin.Builtin) -> dict[str, Any] | None:
         entry: dict[str, Any] = {"kind": f"builtin-{modality}"}
@@ -148,7 +172,7 @@ class Writer:
             )
 
 
-def _network_of(encoder: Encoder[Any]) -> Network | None:
+def _network_of(encoder: Encoder[Any] | JointEncoder) -> Network | None:
     """None for an encoder that has no network to give, or more around it than a recipe."""
     offer: Callable[[], Network] | None = getattr(encoder, "network", None)
     try:

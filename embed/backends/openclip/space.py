@@ -49,6 +49,7 @@ def describe(detail: str, options: LoadOptions) -> Capabilities:
         preprocessing=space.preprocessing,
         licence=model.licence,
         source=model.source,
+        fetches=model.revision == open_clip_models.UNFETCHED,
     )
 
 

@@ -2,7 +2,10 @@
 
     python -m embed.training.audio --esc10 FOLDER --cache CACHE
 
-`benchmarks/audio_quality.py` measures. Needs fluidsynth, fluid-soundfont-gm and espeak-ng.
+Two of the dimensions of words never vary, and rounding says which mix of them `nowhere` is: with
+OMP_NUM_THREADS=1 the file has other bytes than what ships, made without it on two cores, and the
+same networks. `benchmarks/audio_quality.py` measures. Needs fluidsynth, fluid-soundfont-gm and
+espeak-ng.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Augmenter:
     def _masked(self, clips: Tensor) -> Tensor:
         count, frames, bands = clips.shape
         level = clips.mean((1, 2), keepdim=True)
-        hidden = self._stripes(count, frames, 40)[:, :, None]
+        hidden = self._stripes(count, frames, frames // 8)[:, :, None]
         hidden = hidden | self._stripes(count, bands, 10)[:, None, :]
         hidden = hidden | self._stripes(count, bands, 6)[:, None, :]
         return torch.where(hidden, level, clips)

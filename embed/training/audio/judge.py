@@ -15,13 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from embed.training import metrics
 from embed.training.audio import esc, speech, vocabulary
 from embed.training.audio.features import read_clip, spectrograms
 from embed.training.audio.memory import Describer, Tower
-from embed.training.audio.recipe import made, without
+from embed.training.audio.recipe import SPEECH, made, without
 from embed.training.audio.sources import Sounds
 from embed.training.audio.vocabulary import Prototypes
 from embed.types import Embedder, Floats, Media, Modality
@@ -63,24 +64,24 @@ def _captions(embedder: Embedder, words: Mapping[str, Sequence[str]]) -> Floats:
     return np.stack([embedder.embed(texts).joint for texts in media])
 
 
-def accuracy(vectors: Floats, classes: Tensor, captions: Floats) -> float:
-    """The share of sounds whose nearest caption is their class's, averaged over sets of captions.
+def right(vectors: Floats, classes: Tensor, captions: Floats) -> NDArray[np.float64]:
+    """`(N,)`: of each sound the share of sets of captions in which its class's is the nearest.
 
     classes: `(N,)`, which of the C captions of a set is right.
     """
     nearest = (vectors @ captions.transpose(0, 2, 1)).argmax(-1)
-    return float((nearest == classes.numpy()).mean())
+    return np.asarray((nearest == classes.numpy()).mean(0), np.float64)
 
 
 def zero_shot(
     describer: Describer, recorded: Sounds, rendered: Sounds, words: Words, fold: int
-) -> dict[str, float]:
-    """Of one fold, the others heard."""
+) -> dict[str, NDArray[np.float64]]:
+    """What is right of one fold, the others heard, by kind of caption."""
     heard = recorded.where((recorded.folds != fold) & recorded.free)
     unseen = recorded.where(recorded.folds == fold)
     vectors = made(describer, heard, rendered, words.prototypes).joint(unseen.clips).numpy()
     asked = {"label": words.label, "trained": words.trained, "held": words.held}
-    return {name: accuracy(vectors, unseen.concepts, rows) for name, rows in asked.items()}
+    return {name: right(vectors, unseen.concepts, rows) for name, rows in asked.items()}
 
 
 def unknown(
@@ -109,13 +110,13 @@ def digits(folder: Path) -> tuple[Sounds, list[str]]:
 
 def unheard_speaker(
     describer: Describer, said: Sounds, rendered: Sounds, words: Words, speaker: int
-) -> float:
-    """Accuracy on one speaker's digits, the others' heard."""
-    tower = made(describer, said.where(said.folds != speaker), rendered, words.prototypes)
+) -> NDArray[np.float64]:
+    """What is right of one speaker's digits, the others' heard."""
+    tower = made(describer, said.where(said.folds != speaker), rendered, words.prototypes, SPEECH)
     return spoken(tower, said.where(said.folds == speaker), words)
 
 
-def spoken(tower: Tower, said: Sounds, words: Words) -> float:
-    """Accuracy over ten digits."""
+def spoken(tower: Tower, said: Sounds, words: Words) -> NDArray[np.float64]:
+    """What is right, of ten digits."""
     digit = said.concepts - vocabulary.numbers([speech.DIGITS[0]])
-    return accuracy(tower.joint(said.clips).numpy(), digit, words.digits)
+    return right(tower.joint(said.clips).numpy(), digit, words.digits)

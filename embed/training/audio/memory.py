@@ -81,9 +81,15 @@ class Binding(nn.Module):
     prototypes: Tensor
     nowhere: Tensor
 
-    def __init__(self, described: Tensor, concepts: Tensor, words: Prototypes) -> None:
-        """Remembers descriptions `(M, 128 + C)` of `(M,)` concepts, the first K of those C."""
+    def __init__(
+        self, described: Tensor, concepts: Tensor, words: Prototypes, opinion: float = OPINION
+    ) -> None:
+        """Remembers descriptions `(M, 128 + C)` of `(M,)` concepts, the first K of those C.
+
+        opinion: what that of the tuned network counts beside likeness.
+        """
         super().__init__()
+        self._weight = opinion
         count = len(words.concepts)
         known, guess = native(described), described[:, DIMS : DIMS + count]
         kernel = _kernel(known.double(), known.double())
@@ -99,7 +105,7 @@ class Binding(nn.Module):
         count = len(self.prototypes)
         guess = described[:, DIMS : DIMS + count]
         likeness = guess + _kernel(native(described), self.known) @ self.weights
-        scores = (likeness + OPINION * opinion[:, :count]) / (1 + OPINION)
+        scores = (likeness + self._weight * opinion[:, :count]) / (1 + self._weight)
         certain = scores.amax(1, keepdim=True).clamp(0.05, 1.0)
         meant = functional.normalize(torch.softmax(SHARPNESS * scores, 1) @ self.prototypes)
         joint: Tensor = certain * meant + (1 - certain.square()).sqrt() * self.nowhere

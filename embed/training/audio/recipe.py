@@ -9,18 +9,30 @@ the networks is tuned on them. It knows no file.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 from embed.training.audio import esc, tones, vocabulary
 from embed.training.audio.learn import Schedule, train
-from embed.training.audio.memory import Binding, Describer, Tower
+from embed.training.audio.memory import OPINION, Binding, Describer, Tower
 from embed.training.audio.network import Ear
 from embed.training.audio.sources import Sounds
 from embed.training.audio.vocabulary import Prototypes
 
+
+class Tuning(NamedTuple):
+    """How a describing network is tuned on recordings, and what its opinion then counts."""
+
+    schedule: Schedule
+    opinion: float
+
+
 SEEDS = (1, 2)
 LISTENING = Schedule()
-TUNING = Schedule(steps=250, rate=2e-3, mixed=0.3)
+TUNING = Tuning(Schedule(steps=250, rate=2e-3, mixed=0.3), OPINION)
+SPEECH = Tuning(Schedule(steps=500, rate=2e-3, mixed=0.3, frames=128), 2.0)
+"""Of short words: what sounds alike is often a voice, so that the network counts for more."""
 RECORDED = 0.8  # of what is heard while tuning
 REMEMBERED = 4  # of so many rendered sounds one is kept: recordings shall weigh more
 
@@ -32,16 +44,23 @@ def listener(rendered: Sounds) -> Describer:
     return Describer(ears, others.clips)
 
 
-def made(describer: Describer, recorded: Sounds, rendered: Sounds, words: Prototypes) -> Tower:
+def made(
+    describer: Describer,
+    recorded: Sounds,
+    rendered: Sounds,
+    words: Prototypes,
+    tuning: Tuning = TUNING,
+) -> Tower:
     """A tower that has heard, and remembers, these recordings and what is rendered."""
     named = without(rendered, vocabulary.numbers(list(tones.IMITATIONS)))
     kept = named.where(torch.arange(len(named.clips)) % REMEMBERED == 0)
     known = describer.of(torch.cat([recorded.clips, kept.clips]))
-    binding = Binding(known, torch.cat([recorded.concepts, kept.concepts]), words)
-    return Tower(describer, _tuned(describer, recorded, named), binding)
+    concepts = torch.cat([recorded.concepts, kept.concepts])
+    binding = Binding(known, concepts, words, tuning.opinion)
+    return Tower(describer, _tuned(describer, recorded, named, tuning.schedule), binding)
 
 
-def _tuned(describer: Describer, recorded: Sounds, named: Sounds) -> Ear:
+def _tuned(describer: Describer, recorded: Sounds, named: Sounds, schedule: Schedule) -> Ear:
     """The first of the describing networks after it has heard recordings."""
     share = RECORDED / (1 - RECORDED)
     times = max(1, round(share * len(named.clips) / len(recorded.clips)))
@@ -50,7 +69,7 @@ def _tuned(describer: Describer, recorded: Sounds, named: Sounds) -> Ear:
     concepts = torch.cat([recorded.concepts[rows], named.concepts])
     start = describer.ears[0]
     assert isinstance(start, Ear)
-    return train(clips, concepts, _count(), TUNING, SEEDS[0] + 10, start)
+    return train(clips, concepts, _count(), schedule, SEEDS[0] + 10, start)
 
 
 def without(sounds: Sounds, concepts: torch.Tensor) -> Sounds:

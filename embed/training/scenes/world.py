@@ -6,9 +6,9 @@ the world is in `law.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.random import Generator
@@ -75,15 +75,8 @@ class Scenes:
 
     def __getitem__(self, i: int) -> Record:
         """Raises IndexError."""
-        scene = self.truth(i)
-        media = {
-            modality: [
-                _MAKERS[modality](scene, self._rng(i, MODALITIES.index(modality), view))
-                for view in range(self.views)
-            ]
-            for modality in self._present(i)
-        }
-        return Record(self.id(i), media)
+        views = partial(self._views, i, self.truth(i))
+        return Record(self.id(i), _Made(views, self._present(i)))
 
     def id(self, i: int) -> str:
         return f"scene-{self.seed}-{'held-' * self.held_out}{i}"
@@ -95,6 +88,11 @@ class Scenes:
         scenes = _scenes(self.held_out)
         again, place = divmod(i, len(scenes))
         return scenes[_order(self.seed, again, len(scenes))[place]]
+
+    def _views(self, i: int, scene: Scene, modality: Modality) -> Sequence[Media]:
+        stream = MODALITIES.index(modality)
+        rngs = (self._rng(i, stream, view) for view in range(self.views))
+        return [_MAKERS[modality](scene, rng) for rng in rngs]
 
     def _present(self, i: int) -> tuple[Modality, ...]:
         if not self.missing:
@@ -109,6 +107,30 @@ class Scenes:
 
     def _rng(self, i: int, stream: int, view: int = 0) -> Generator:
         return np.random.default_rng((self.seed, self.held_out, i, stream, view))
+
+
+class _Made(Mapping[Modality, Sequence[Media]]):
+    """Media by modality, made when they are first asked for: captions are often read alone."""
+
+    def __init__(
+        self, make: Callable[[Modality], Sequence[Media]], modalities: Sequence[Modality]
+    ) -> None:
+        self._make = make
+        self._made: dict[Modality, Sequence[Media]] = {}
+        self._modalities = modalities
+
+    def __getitem__(self, modality: Modality) -> Sequence[Media]:
+        if modality not in self._modalities:
+            raise KeyError(modality)
+        if modality not in self._made:
+            self._made[modality] = self._make(modality)
+        return self._made[modality]
+
+    def __iter__(self) -> Iterator[Modality]:
+        return iter(self._modalities)
+
+    def __len__(self) -> int:
+        return len(self._modalities)
 
 
 @lru_cache

@@ -6,9 +6,11 @@ The networks are tiny and random, saved as their authors' own classes save them.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,10 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from embed import registry
+from embed.backends.huggingface.perception import stretched
 from embed.backends.joint import JointTower
 from embed.backends.onnx_runtime.export import export_space
+from embed.backends.onnx_runtime.writer import Writer
 from embed.errors import (
     BackendFailed,
     MissingWeights,
@@ -32,6 +36,7 @@ from embed.errors import (
     TooLarge,
     UnsupportedModality,
 )
+from embed.media.read import open_media
 from embed.registry import LoadOptions
 from embed.types import Floats, Media, Modality, Pixels
 
@@ -291,21 +296,7 @@ def flava(folder: Path) -> None:
 
 @family
 def clap(folder: Path) -> None:
-    ears = {
-        "hidden_size": 16,
-        "patch_embeds_hidden_size": 8,
-        "depths": [1, 1],
-        "num_attention_heads": [2, 2],
-        "num_hidden_layers": 2,
-        "spec_size": 64,
-        "window_size": 4,
-        "num_mel_bins": 16,
-        "patch_size": 4,
-        "patch_stride": [4, 4],
-        "enable_fusion": True,
-    }
-    text = {**TINY, **VOCAB, "max_position_embeddings": 64}
-    config = transformers.ClapConfig(text_config=text, audio_config=ears, projection_dim=12)
+    ears = {"spec_size": 64, "window_size": 4, "num_mel_bins": 16}
     sounds = transformers.ClapFeatureExtractor(
         feature_size=16,
         sampling_rate=8000,
@@ -314,6 +305,23 @@ def clap(folder: Path) -> None:
         fft_window_size=256,
         frequency_max=4000,
     )
+    save_clap(folder, ears, sounds)
+
+
+def save_clap(folder: Path, ears: dict[str, int], sounds: Any) -> None:
+    ears = {
+        **ears,
+        "hidden_size": 16,
+        "patch_embeds_hidden_size": 8,
+        "depths": [1, 1],
+        "num_attention_heads": [2, 2],
+        "num_hidden_layers": 2,
+        "patch_size": 4,
+        "patch_stride": [4, 4],
+        "enable_fusion": True,
+    }
+    text = {**TINY, **VOCAB, "max_position_embeddings": 64}
+    config = transformers.ClapConfig(text_config=text, audio_config=ears, projection_dim=12)
     save(folder, transformers.ClapModel(config), sounds)
     tokenizer().save_pretrained(folder)
 
@@ -540,6 +548,62 @@ def test_pe_is_the_librarys_own(
     assert both.space == tower.space
 
 
+@pytest.fixture(scope="module")
+def recordings() -> list[Media]:
+    """Ten clips of ESC-10."""
+    path = Path(os.environ.get("CROSSBIND_DATA", ""), "esc10-folds1-4.zip")
+    if not path.is_file():
+        pytest.skip("CROSSBIND_DATA names no folder with esc10-folds1-4.zip")
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in sorted(archive.namelist()) if name.endswith(".ogg")]
+        clips = [archive.read(name) for name in names[::32]]
+    assert len(clips) == 10
+    return [
+        open_media(clip, accepts=frozenset({Modality.AUDIO})).decode(Modality.AUDIO, image_side=1)
+        for clip in clips
+    ]
+
+
+@pytest.mark.data
+def test_recordings_are_the_librarys_own_to_clap(
+    recordings: list[Media], tmp_path: Path, model_cache: Path
+) -> None:
+    """By the numbers of the published ones: 48 kHz, 64 bands, ten seconds."""
+    torch.manual_seed(0)
+    ears = {"spec_size": 256, "window_size": 8, "num_mel_bins": 64}
+    save_clap(tmp_path, ears, transformers.ClapFeatureExtractor())
+    tower = registry.load(f"hf:{tmp_path}", options(model_cache))
+    pieces = [piece for medium in recordings for _, piece in tower.fragment(medium)]
+    make = transformers.AutoFeatureExtractor.from_pretrained(tmp_path)
+    values = make([piece.data for piece in pieces], sampling_rate=48_000, return_tensors="pt")
+    values["is_longer"] = torch.zeros_like(values["is_longer"])  # the library draws one by lot
+    wanted = unit(own(tmp_path).get_audio_features(**values))
+    np.testing.assert_allclose(tower.embed(pieces).joint, wanted, atol=1e-5)
+    assert len(pieces) == 10
+    assert np.ptp(wanted, axis=0).max() > 0.01  # it does hear a difference
+
+
+@pytest.mark.data
+def test_recordings_are_the_librarys_own_to_pe(
+    recordings: list[Media], zoo: Any, load: Any, photos: list[Pixels]
+) -> None:
+    tower, model = load("pe_audio_video"), own(zoo("pe_audio_video"))
+    make = transformers.AutoFeatureExtractor.from_pretrained(zoo("pe_audio_video"))
+    film = np.stack(photos[:1] * 3)
+    frames = frames_processor()(torch.from_numpy(film).permute(0, 3, 1, 2), return_tensors="pt")
+    for medium in recordings:
+        [(_, piece)] = tower.fragment(medium)
+        loudest = int(np.abs(piece.data).argmax())
+        sound = piece.data[max(0, loudest - 4000) :][:7001]
+        [wanted] = make([sound], sampling_rate=8000, return_tensors="pt")["input_values"]
+        found = model(input_values=wanted[None], pixel_values_videos=frames["pixel_values_videos"])
+        heard, shown = of(Modality.AUDIO, [sound], 8000.0), of(Modality.VIDEO, [film])
+        np.testing.assert_allclose(tower.embed(heard).joint, unit(found.audio_embeds), atol=1e-5)
+        both = tower.embed_joint([*heard, *shown]).joint
+        # Frames differ by a grey level: see above.
+        np.testing.assert_allclose(both, unit(found.audio_video_embeds), atol=1e-3)
+
+
 def test_a_long_text_is_cut_into_pieces_that_fit(load: Any) -> None:
     text = " ".join(CORPUS * 9)
     for name in ("clip", "siglip", "siglip2"):
@@ -745,3 +809,29 @@ def test_torch_and_onnx_agree(
     for modality in load(name).modalities:
         wanted = load(name).embed(media[modality]).joint
         np.testing.assert_allclose(exported.embed(media[modality]).joint, wanted, atol=1e-5)
+    assert isinstance(exported, JointTower)
+    assert exported.joint == load(name).joint
+    for pair in exported.joint:  # each with one of another length than it was traced with
+        for row in (0, -1):
+            both = [media[modality][row] for modality in sorted(pair)]
+            wanted, found = load(name).embed_joint(both), exported.embed_joint(both)
+            np.testing.assert_allclose(found.joint, wanted.joint, atol=1e-5)
+            assert found.space.name == wanted.space.name.replace(
+                load(name).space.name, exported.space.name
+            )
+
+
+def test_pairs_are_left_out_where_nothing_measures_what_they_lose(
+    load: Any, tmp_path: Path
+) -> None:
+    writer = Writer(load("flava"), tmp_path, "int8")
+    writer.encoders = {Modality.TEXT: {}, Modality.IMAGE: {}}
+    writer.add_pairs()
+    assert (writer.left_out, writer.pairs) == (["text+image"], [])
+
+
+def test_frames_are_stretched_to_sounds_as_the_library_does() -> None:
+    for frames, length in ((1, 5), (2, 218), (3, 141), (7, 7), (9, 4), (30, 750), (31, 749)):
+        film = torch.arange(2.0 * frames).view(2, frames, 1)
+        wanted = torch.nn.functional.interpolate(film.mT, size=length, mode="nearest").mT
+        assert torch.equal(stretched(film, torch.zeros(2, length, 3)), wanted)

@@ -226,6 +226,9 @@ def test_a_folder_that_was_not_exported_is_refused(folder: Path, options: LoadOp
     changes: list[tuple[str, str]] = [
         (json.dumps({**document, "format": 99}), "has format 99"),
         (json.dumps({**document, "encoders": {"smell": {}}}), "is not what"),
+        (json.dumps({**document, "pairs": [{"parts": ["smell"]}]}), "is not what"),
+        (json.dumps({**document, "pairs": [{"parts": ["audio"]}]}), "reads audio together"),
+        (json.dumps({**document, "pairs": [{"parts": [], "graph": "x"}]}), "not in its"),
         (json.dumps({**document, "files": {"../x": {"size": 1, "sha256": ""}}}), "not in its"),
         (json.dumps({"format": 1}), "is not what"),
         ("[]", "is not what"),
@@ -362,6 +365,17 @@ def test_numbers_that_no_tower_has_are_refused(
     manifest.write_text(json.dumps({**document, field: value}))
     with pytest.raises(BadInput, match=r"a dimension is"):
         registry.describe(f"onnx:{folder}", options)
+
+
+def test_a_folder_from_before_there_were_pairs_is_the_same_space(
+    folder: Path, options: LoadOptions
+) -> None:
+    before = registry.describe(f"onnx:{folder}", options).space
+    manifest = folder / "crossbind.json"
+    document = json.loads(manifest.read_text())
+    assert document.pop("pairs") == []
+    manifest.write_text(json.dumps(document))
+    assert registry.load(f"onnx:{folder}", options).space == before
 
 
 def test_a_moved_folder_is_found_through_a_link(folder: Path, options: LoadOptions) -> None:

@@ -400,12 +400,14 @@ def test_the_commit_of_published_weights_is_their_revision(
     for commit in ("a" * 40, "b" * 40):
         known["path"] = str(tmp_path / "snapshots" / commit / "model.safetensors")
         assert registry.describe(name, options).space.revision == commit[:12]
+        assert not registry.describe(name, options).fetches
 
     def absent(*_: object, **__: object) -> str:
         raise open_clip_models.LocalEntryNotFoundError("not here")
 
     monkeypatch.setattr(open_clip_models, "hf_hub_download", absent)
     assert registry.describe(name, options).space.revision == "unfetched"
+    assert registry.describe(name, options).fetches
 
 
 @pytest.mark.parametrize("name", ["coca", "eva"])

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from embed.backends.recipe_encoders import WordsEncoder
 from embed.backends.recipes import TextRecipe
-from embed.backends.words import Words, chunker_of
+from embed.backends.words import CALL, Words, by_length, chunker_of
 from embed.errors import BadInput, MissingWeights, TooLarge
 
 LETTERS = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, **{letter: 3 + i for i, letter in enumerate("abcd")}}
@@ -44,6 +45,43 @@ def test_texts_are_padded_to_the_longest_or_to_the_most(folder: Path) -> None:
     ids, mask = Words(whole, folder).padded_with("[SEP]", 0).pad(batch[:1])
     np.testing.assert_array_equal(ids, [[2, 2, 1, 3, 4, 2]])
     np.testing.assert_array_equal(mask, [[0, 0, 1, 1, 1, 1]])
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=7))
+def test_no_other_groups_of_texts_cost_less(lengths: list[int]) -> None:
+    groups = by_length(lengths)
+    assert sorted(row for rows in groups for row in rows) == list(range(len(lengths)))
+    cost = sum(CALL + len(rows) * max(lengths[row] for row in rows) for rows in groups)
+    ordered = sorted(lengths)
+    every = [
+        np.split(ordered, [at + 1 for at in range(len(ordered) - 1) if cuts >> at & 1])
+        for cuts in range(1 << len(ordered) - 1)
+    ]
+    assert cost == min(sum(CALL + len(part) * part[-1] for part in parts) for parts in every)
+
+
+class Counted:
+    """A network that counts; it keeps the shapes of what it was given."""
+
+    def __init__(self, *, on_cpu: bool) -> None:
+        self.on_cpu = on_cpu
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, ids: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray]:
+        self.shapes.append(ids.shape)
+        return (np.stack([mask.sum(1), ids[:, 1]], axis=1).astype(np.float32),)
+
+
+@pytest.mark.parametrize(("on_cpu", "shapes"), [(True, [(5, 3), (5, 12)]), (False, [(10, 12)])])
+def test_short_texts_are_not_padded_to_long_ones_where_padding_costs(
+    folder: Path, on_cpu: bool, shapes: list[tuple[int, int]]
+) -> None:
+    network = Counted(on_cpu=on_cpu)
+    encoder = WordsEncoder(Words(RECIPE, folder), network)
+    texts = ["a", "b" * 10] * 5
+    rows = encoder.run([encoder.words.encode(text) for text in texts])
+    assert sorted(network.shapes) == shapes
+    np.testing.assert_array_equal(rows.joint, [[3, 3], [12, 4]] * 5)
 
 
 def test_a_text_that_fits_is_whole_and_one_more_letter_is_refused(folder: Path) -> None:

@@ -177,6 +177,15 @@ def test_what_is_remembered_is_told_apart_and_the_rest_is_uncertain(pool: Heard,
     assert cosines[~two].amax(1).max() < cosines[two].amax(1).min()
 
 
+def test_an_opinion_counts_beside_likeness_as_it_is_told_to(pool: Heard, ear: Ear) -> None:
+    described = Describer([ear], pool.clips).of(pool.clips)
+    other = (pool.concepts + 1) % 3
+    opinion = torch.nn.functional.one_hot(other, 3).float()
+    for weight, meant in ((0.0, pool.concepts), (9.0, other)):
+        vectors = Binding(described, pool.concepts, WORDS, weight)(described, opinion)
+        assert torch.equal((vectors @ torch.from_numpy(WORDS.concepts).T).argmax(1), meant)
+
+
 def test_the_graph_says_what_the_tower_says(
     pool: Heard, ear: Ear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,10 +211,10 @@ def test_the_graph_says_what_the_tower_says(
 
 def test_a_sound_is_given_the_class_of_the_nearest_caption() -> None:
     vectors = np.eye(3, dtype=np.float32)
-    right, turned = np.eye(3, dtype=np.float32), np.roll(np.eye(3, dtype=np.float32), 1, 0)
+    own, swapped = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)[[1, 0, 2]]
     classes = torch.arange(3)
-    assert judge.accuracy(vectors, classes, right[None]) == 1.0
-    assert judge.accuracy(vectors, classes, np.stack([right, turned])) == 0.5
+    assert judge.right(vectors, classes, own[None]).tolist() == [1.0, 1.0, 1.0]
+    assert judge.right(vectors, classes, np.stack([own, swapped])).tolist() == [0.5, 0.5, 1.0]
 
 
 def test_concepts_are_left_out_of_sounds() -> None:
