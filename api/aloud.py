@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from contextlib import closing
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api import told_answers
+from api.made import written
 from api.requests_ask import AskRequest
 from api.service import Service
 from embed.errors import CrossbindError
@@ -20,9 +22,13 @@ SEEN = {Modality.IMAGE, Modality.VIDEO}
 SIDE = 160  # pixels of a picture that becomes a thumbnail
 
 
-def answer(request: AskRequest, service: Service, people: Terminal) -> Answer:
-    """The answer, told. Raises what `Asking.stream` does."""
+def answer(request: AskRequest, service: Service, people: Terminal, out: Path) -> Answer:
+    """The answer, told; media that it holds are written into the folder `out`.
+
+    Raises what `Asking.stream` and `made.written` do.
+    """
     made = _said(request, service, people)
+    told_answers.written(people, written(made.media, out))
     told_answers.told(people, made, look_of(service))
     return made
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from api.job_types import JobState
 from embed.types import Modality
+from index.types import Storage
 
 
 class Answer(BaseModel):
@@ -59,7 +60,7 @@ class ModelAnswer(Answer):
     preprocessing: str | None
     licence: str | None
     source: str | None
-    state: Literal["loaded", "ready", "missing"]
+    state: Literal["loaded", "ready", "unfetched", "missing"]
     missing: str | None
 
 
@@ -93,6 +94,7 @@ class CollectionAnswer(Answer):
     space_id: str
     dim: int
     index: str
+    storage: Storage
     created: str
     items: int
     modalities: dict[Modality, int]

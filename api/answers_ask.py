@@ -25,11 +25,20 @@ class CompletionAnswer(Answer):
     stale: bool
 
 
+class MediumAnswer(Answer):
+    """What a generator made, as a data URI; pictures in answers of chat are in the message."""
+
+    modality: Modality
+    type: str
+    url: str
+
+
 class ReportAnswer(Answer):
     completions: list[CompletionAnswer]
     abstained: bool
     reason: str | None
     fitted: bool
+    media: list[MediumAnswer]
 
 
 class SiblingAnswer(Answer):
@@ -98,6 +107,19 @@ class Grounds(Answer):
     route: list[Modality]
     generator: str
     timings_ms: dict[str, float]
+    notes: list[str]
+
+
+class AddressAnswer(Answer):
+    url: str
+
+
+class PictureAnswer(Answer):
+    """A picture that a generator made, as a data URI."""
+
+    type: Literal["image_url"]
+    index: int
+    image_url: AddressAnswer
 
 
 class CalledFunctionAnswer(Answer):
@@ -116,6 +138,7 @@ class ChatMessage(Answer):
     content: str | None
     refusal: None
     tool_calls: list[ToolCallAnswer] | None = None
+    images: list[PictureAnswer] | None = None
 
 
 class ChatChoice(Answer):
@@ -140,6 +163,7 @@ class ChatAnswer(Grounds):
     model: str
     choices: list[ChatChoice]
     usage: ChatUsage
+    media: list[MediumAnswer]
     session: str | None = None
 
 

@@ -64,6 +64,8 @@ ANSWERING = 8
 """Answers that are made at once; others wait."""
 DRAWING = 8
 """Threads that previews may hold, so that a page full of them holds up nothing else."""
+STORING = 8
+"""Uploads that are read and embedded at once, so that they hold up no search; others wait."""
 
 _BODIES: tuple[type[BaseModel], ...] = (
     *(ChatBody, CollectionBody, CompleteBody, EmbeddingsBody, IndexBody, ItemPatch, ItemsBody),
@@ -100,6 +102,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.answering = CapacityLimiter(ANSWERING)
     app.state.drawing = CapacityLimiter(DRAWING)
+    app.state.storing = CapacityLimiter(STORING)
     app.state.stopping = Event()  # threading's: it is set from outside of the loop
     for module in (
         *(health, models, collections, items, search, exploring, embeddings),

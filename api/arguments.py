@@ -169,6 +169,12 @@ def _ingest(parser: argparse.ArgumentParser) -> None:
         help="embedding space of a new collection (default: builtin); crossbind models has more",
     )
     parser.add_argument(
+        "--storage",
+        choices=["float32", "float16"],
+        help="how a new collection keeps its vectors (default: float32); float16 takes half the "
+        "room",
+    )
+    parser.add_argument(
         "--workers", type=positive, metavar="N", help="files read at once (default: the cores)"
     )
     parser.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from api.arguments_search import FILTER, media
@@ -11,6 +12,7 @@ from api.arguments_values import share, within
 MOST_PASSAGES = 100  # api.requests_ask.MAX_PASSAGES, whose module --help need not wait for
 MOST_SOURCES = 100  # MAX_SOURCES, as above
 NEIGHBOURS = 20
+MADE = Path("crossbind-made")
 METHODS = ("best", "mean", "synthesis")
 
 EXAMPLES = {
@@ -139,6 +141,14 @@ def _generator(parser: Any) -> None:
         "--generator",
         metavar="G",
         help="what writes (default: CROSSBIND_GENERATOR, or extractive, which needs no model)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=MADE,
+        metavar="FOLDER",
+        help="where pictures and sounds that the generator makes are written, under new names "
+        "(default: %(default)s)",
     )
 
 

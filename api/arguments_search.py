@@ -18,6 +18,7 @@ EXAMPLES = {
         "crossbind search boats --filter 'year >= 2020 and camera = \"X100\"' --hybrid",
         "crossbind search harbour --group-by record --diversity 0.3 --collapse 0.98",
         "crossbind search --queries words.txt > answers.jsonl",
+        'crossbind search "a harbour" --shards /shards/00 /shards/01',
     ),
 }
 
@@ -81,6 +82,14 @@ def _what(parser: argparse.ArgumentParser) -> None:
 def _among(parser: Any) -> None:
     parser.add_argument(
         "--collection", default="default", metavar="C", help="collection (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--shards",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="search the collection of that name in all these libraries as if they were one",
     )
     parser.add_argument(
         "--modality", metavar="M,M", help="only items of these kinds, for example image,text"

@@ -20,6 +20,7 @@ from api.blobs import Blobs
 from api.config import Settings
 from api.glimpses import SIDE
 from api.libraries import Libraries, Opened
+from api.made import bounded
 from api.query import medium_of
 from api.requests import Term
 from api.requests_ask import AskRequest, CompleteRequest, Method, Turn
@@ -110,7 +111,11 @@ class Asking:
 
     def complete(self, request: CompleteRequest) -> Report:
         """What a record lacks, supposed. Raises NotFound, InvalidQuery, BadInput."""
-        return self._shelves.use(request.collection, partial(self._complete, request))
+        report = self._shelves.use(request.collection, partial(self._complete, request))
+        shown = [medium for medium in report.media if medium.modality is not Modality.TEXT]
+        media, notes = bounded(shown)
+        reasons = [report.reason, *notes] if report.reason else notes
+        return replace(report, media=media, reason="; ".join(reasons) or None)
 
     def complete_all(
         self,
@@ -202,6 +207,8 @@ class Asking:
 
     def _finished(self, request: AskRequest, made: Answer, checked: bool) -> Answer:
         made = supported(made) if checked else made
+        media, notes = bounded(made.media)
+        made = replace(made, media=media, notes=(*made.notes, *notes))
         if request.session is not None:
             self.sessions.note(request, made)
         return made

@@ -24,6 +24,7 @@ from api.requests import ModelSummary
 from api.service import Service
 from embed import registry
 from index.batch.ingest import Progress
+from index.types import Storage
 
 if TYPE_CHECKING:
     from api.terminal import Terminal
@@ -91,6 +92,7 @@ def _ingest(arguments: argparse.Namespace, service: Service, people: Terminal | 
             arguments.paths,
             collection=arguments.collection,
             space=arguments.space,
+            storage=arguments.storage and Storage(arguments.storage),
             workers=arguments.workers,
             prune=arguments.prune,
             columns=arguments.columns,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from api.arguments import UsageError
 from api.arguments_ask import NEIGHBOURS
 from api.commands import print_json, watch
 from api.commands_search import modalities
+from api.discreet import discreetly
 from api.errors import OK
+from api.made import written
 from api.requests import Term
 from api.requests_ask import AskRequest, CompleteRequest
 from api.service import Service
@@ -69,18 +72,20 @@ def _ask(arguments: argparse.Namespace, service: Service, people: Terminal | Non
         raise UsageError(NOTHING_ASKED)
     request = request_of(arguments, tuple(Term(kind=k, value=v) for k, v in parts))
     if people is None:
-        print_json(answer_to_json(service.asking.answer(request)))
+        made = service.asking.answer(request)
+        files = written(made.media, arguments.out)
+        print_json(answer_to_json(made, [file.to_json() for file in files]))
         return OK
     from api import aloud  # noqa: PLC0415  rich is for people
 
-    aloud.answer(request, service, people)
+    aloud.answer(request, service, people, arguments.out)
     return OK
 
 
 def _chat(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
     from api import conversation  # noqa: PLC0415  only for those who talk
 
-    return conversation.run(request_of(arguments), service, people)
+    return conversation.run(request_of(arguments), service, people, arguments.out)
 
 
 def _complete(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> int:
@@ -107,14 +112,16 @@ def _complete(arguments: argparse.Namespace, service: Service, people: Terminal 
         generator=arguments.generator,
     )
     report = service.asking.complete(request)
+    files = written(report.media, arguments.out)
     if people is None:
-        print_json(report_to_json(report))
+        print_json(report_to_json(report, [file.to_json() for file in files]))
         return OK
     from api import told_answers  # noqa: PLC0415  rich is for people
 
     told_answers.completed(
         people, report, lambda item: told_answers.called(service.item(request.collection, item))
     )
+    told_answers.written(people, files)
     return OK
 
 
@@ -124,7 +131,8 @@ def _complete_all(
     service: Service,
     people: Terminal | None,
 ) -> int:
-    with watch(people, arguments) as progress:
+    told = nullcontext() if people else discreetly()  # clients read the errors of jobs
+    with watch(people, arguments) as progress, told:
         report = service.asking.complete_all(
             arguments.collection,
             missing,

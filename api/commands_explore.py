@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from api import sights
 from api.arguments import UsageError
-from api.commands import agreed, print_json
+from api.commands import agreed, print_json, watch
 from api.commands_search import modalities
 from api.errors import OK
 from api.exploring import (
@@ -79,7 +79,8 @@ def _sample(arguments: argparse.Namespace, service: Service, people: Terminal | 
 
 def _export(arguments: argparse.Namespace, service: Service, people: Terminal | None) -> None:
     meant = None if arguments.filter is None else parse_filter(arguments.filter)
-    count = service.exploring.export(arguments.name, arguments.file, meant)
+    with watch(people, arguments) as progress:
+        count = service.exploring.export(arguments.name, arguments.file, meant, progress)
     if people:
         people.note(f"{many(count, 'vector')} with their items in {arguments.file}")
     else:

@@ -12,6 +12,7 @@ from api.query_lines import search_lines
 from api.requests import EXTRAS, SearchRequest, Term
 from api.service import Service
 from api.shapes import many
+from api.sharded import search_shards
 from embed.types import Modality
 from index.metadata.filter_text import parse_filter
 from index.search.query import EVEN
@@ -30,13 +31,19 @@ def run(arguments: argparse.Namespace, service: Service, people: Terminal | None
     """Runs it and returns its exit code."""
     terms = _terms(arguments)
     if arguments.queries is not None:
-        if terms:
-            raise UsageError("--queries has the queries; leave out the words and media")
+        if terms or arguments.shards:
+            raise UsageError(
+                "--queries has the queries; leave out the words, the media and --shards"
+            )
         defaults = _request(arguments, ())
         return search_lines(service, arguments.queries, defaults, print_json)
     if not terms:
         raise UsageError(NOTHING_ASKED)
-    answer = service.search(_request(arguments, terms))
+    request = _request(arguments, terms)
+    if arguments.shards:
+        answer = search_shards(service.settings, arguments.shards, request)
+    else:
+        answer = service.search(request)
     if people:
         people.answer(answer)
     else:

@@ -16,7 +16,7 @@ from api.service import Service
 from embed.errors import CrossbindError
 from index.batch import remote
 from index.batch.stream import together
-from index.types import IngestReport
+from index.types import IngestReport, Storage
 
 if TYPE_CHECKING:
     from api.terminal import Terminal
@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace, service: Service, people: Terminal | None
                 [Path(path) for path in arguments.paths],
                 collection=arguments.collection,
                 space=arguments.space,
+                storage=arguments.storage and Storage(arguments.storage),
                 workers=arguments.workers,
                 every=arguments.watch,
                 stop=Never(),

@@ -24,11 +24,12 @@ from api.arguments_ask import passages
 from api.commands import print_json
 from api.errors import OK, exit_code_of, to_json
 from api.line_editing import typed
+from api.made import written
 from api.requests import Term
 from api.requests_ask import AskRequest, Turn
 from api.service import Service
 from api.shapes import many, printable, short
-from api.shapes_ask import answer_to_json
+from api.shapes_ask import answer_to_json, grounds_to_json
 from embed.errors import BadInput, CrossbindError, NotFound
 from embed.media.source import shown
 from generation.types import Role
@@ -58,9 +59,9 @@ _DIGITS = 12  # of a session's id
 _EXCERPT = 80  # characters of its first question
 
 
-def run(request: AskRequest, service: Service, people: Terminal | None) -> int:
+def run(request: AskRequest, service: Service, people: Terminal | None, out: Path) -> int:
     """Talks until there are no more lines. Returns OK, or what the last error stands for."""
-    talk = Conversation(request, service, people)
+    talk = Conversation(request, service, people, out)
     by_hand = people is not None and sys.stdin.isatty()
     talk.greet()
     for line in typed(talk.prompt, talk.choices) if by_hand else sys.stdin:
@@ -80,10 +81,14 @@ def run(request: AskRequest, service: Service, people: Terminal | None) -> int:
 
 
 class Conversation:
-    """What is asked next, and what was answered last. code: of the last error."""
+    """What is asked next, and what was answered last. code: of the last error. out: the folder
+    for media that answers hold."""
 
-    def __init__(self, request: AskRequest, service: Service, people: Terminal | None) -> None:
+    def __init__(
+        self, request: AskRequest, service: Service, people: Terminal | None, out: Path
+    ) -> None:
         self.code = OK
+        self._out = out
         self._service = service
         self._people = people
         self._request = request
@@ -159,10 +164,11 @@ class Conversation:
         terms = (*self._attached, Term(kind="text", value=words))
         request = replace(self._request, terms=terms)
         if self._people:
-            answer = aloud.answer(request, self._service, self._people)
+            answer = aloud.answer(request, self._service, self._people, self._out)
         else:
             answer = self._service.asking.answer(request)
-            print_json(answer_to_json(answer))
+            files = written(answer.media, self._out)
+            print_json(answer_to_json(answer, [file.to_json() for file in files]))
         self._attached, self._last = (), answer
         if request.session is None:
             asked = Turn(role=Role.USER, terms=terms)
@@ -194,7 +200,7 @@ class Conversation:
         if self._people:
             told_answers.sources(self._people, answer, aloud.look_of(self._service), every=True)
         else:
-            print_json({"evidence": answer_to_json(answer)["evidence"]})
+            print_json({"evidence": grounds_to_json(answer)["evidence"]})
 
     def _open(self, rest: str) -> None:
         evidence = self._answered().evidence

@@ -15,8 +15,9 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from api.parts import DEFAULT_SPACE
 from api.requests import SearchAnswer, SearchRequest, Term
-from api.service import DEFAULT_SPACE, Service
+from api.service import Service
 from embed.errors import MissingDependency
 from embed.types import Modality
 from index.batch.ingest import Progress

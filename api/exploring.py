@@ -6,13 +6,14 @@ It knows neither HTTP nor terminals; what comes out is shaped for both by the `*
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from api.shelves import Shelves
 from api.wire import item_to_json
 from embed.types import Item, Modality
+from index.batch.ingest import Progress
 from index.metadata.facets import EVERYTHING, Facets
 from index.metadata.filters import Filter
 from index.search.survey import ALIKE, Cluster, Outlier, Spot, Twins
@@ -45,9 +46,22 @@ class Exploring:
             collection, lambda target: target.sample(f, count=count, seed=seed)
         )
 
-    def export(self, collection: str, file: Path, f: Filter | None = None) -> int:
+    def export(
+        self,
+        collection: str,
+        file: Path,
+        f: Filter | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> int:
         """Writes `file` as `index.export` says. Returns how many fragments."""
-        return self._shelves.use(collection, lambda target: target.export(file, f=f))
+
+        def tell(done: int, total: int) -> None:
+            if progress:
+                progress(
+                    Progress(phase="indexing", done=done, total=total, failed=0, noun="vector")
+                )
+
+        return self._shelves.use(collection, lambda target: target.export(file, f=f, tell=tell))
 
     def duplicates(
         self, collection: str, modality: Modality | None = None, *, least: float = ALIKE

@@ -11,8 +11,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from api.schemas import Wire
-from api.schemas_search import Modalities
+from api.schemas_explore import Format
+from api.schemas_search import FilterField, Modalities, filter_of
 from index.batch.remote import SCHEMES, scheme_of
+from index.metadata.filter_text import filter_to_text
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -64,6 +66,11 @@ class JobBody(Wire):
         """The spaces that it names."""
         return []
 
+    @property
+    def makes(self) -> str | None:
+        """The name of the file that clients get from it, whose path is its last word."""
+        return None
+
 
 class IngestJob(JobBody):
     """Index files and folders of the server, archives, tables, and stores that it reaches."""
@@ -72,6 +79,9 @@ class IngestJob(JobBody):
     paths: list[Source] = Field(min_length=1, max_length=1000)
     collection: Word = "default"
     space: Word | None = Field(None, description="Of a new collection; builtin when left out.")
+    storage: Literal["float32", "float16"] | None = Field(
+        None, description="Of a new collection; float32 when left out."
+    )
     prune: bool = Field(False, description="Forget indexed files that are no longer there.")
     columns: Word | None = Field(None, description="Of tables: media=…,text=…,key=…,title=…")
     watch: float | None = Field(
@@ -80,7 +90,8 @@ class IngestJob(JobBody):
     ray: Word | None = Field(None, description="Address of a Ray cluster; empty: the one at hand.")
 
     def words(self) -> list[str]:
-        given = {"space": self.space, "columns": self.columns, "ray": self.ray, "watch": self.watch}
+        named = ("space", "storage", "columns", "ray", "watch")
+        given = {name: getattr(self, name) for name in named}
         flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
         prune = ["--prune"] if self.prune else []
         return ["ingest", *self.paths, f"--collection={self.collection}", *flags, *prune]
@@ -141,6 +152,27 @@ class ExportJob(JobBody):
         return [self.space]
 
 
+class ExportItemsJob(JobBody):
+    """Write the items of a collection and their vectors as a file, to be fetched from the job."""
+
+    kind: Literal["export_items"]
+    collection: Word = "default"
+    filter: FilterField | None = None
+    format: Format = "npz"
+
+    guarded = None
+
+    def words(self) -> list[str]:
+        """Raises InvalidQuery for a filter that is none."""
+        meant = filter_of(self.filter)
+        filter_ = [f"--filter={filter_to_text(meant)}"] if meant else []
+        return ["collections", "export", *filter_, "--", self.collection]
+
+    @property
+    def makes(self) -> str:
+        return f"items.{self.format}"
+
+
 class EvalJob(JobBody):
     """Measure how well the modalities of a collection find each other."""
 
@@ -191,6 +223,7 @@ KINDS: dict[str, type[JobBody]] = {
     "train": TrainJob,
     "migrate": MigrateJob,
     "export": ExportJob,
+    "export_items": ExportItemsJob,
     "eval": EvalJob,
     "calibrate": CalibrateJob,
     "complete": CompleteJob,

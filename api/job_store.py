@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from api.job_types import Event, Job, JobState
 from embed.errors import NotFound, Overloaded
@@ -49,10 +48,14 @@ class JobStore:
         self._database.close()
 
     def add(
-        self, kind: str, body: Mapping[str, Any], words: Sequence[str], resume: Sequence[str]
-    ) -> Job:
+        self,
+        job_id: str,
+        kind: str,
+        body: Mapping[str, Any],
+        words: Sequence[str],
+        resume: Sequence[str],
+    ) -> None:
         """A new job, last in the queue. Raises Overloaded when too many wait."""
-        job_id = uuid4().hex
         with self.writing() as writing:
             writing.check_room()
             writing.sql(
@@ -64,7 +67,6 @@ class JobStore:
                 ),
             )
             writing.tell(job_id, [("state", {"state": JobState.QUEUED.value})])
-        return self.get(job_id)
 
     def forget_oldest(self) -> list[str]:
         """Forgets finished jobs beyond those that are kept. Returns their ids."""

@@ -11,18 +11,21 @@ together: no reused process number can be taken for it.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from api.config import Settings, child_environment
 from api.job_store import JobStore
 from api.job_types import STOPPED, Event, Job, JobState, refuse
 from api.locks import is_taken, take
-from embed.errors import StorageFull
+from embed.errors import CrossbindError, NotFound, StorageFull
+from index.disk import make_folder
 
 COMMAND = (sys.executable, "-P", "-m", "api.job_child", "--json", "--json-progress")
 WATCHER = (sys.executable, "-P", "-m", "api.job_worker")
@@ -52,16 +55,29 @@ class Jobs:
         *,
         words: Sequence[str],
         resume: Sequence[str] = (),
+        makes: str | None = None,
     ) -> Job:
         """Queues a command line, and starts it when there is room.
 
-        resume: words to add when it goes on after it was broken off. Raises Overloaded.
+        resume: words to add when it goes on after it was broken off. makes: the name of the file
+        that it writes, in a folder of the job's own; its path becomes the last word. Raises
+        Overloaded.
         """
         for forgotten in self._store.forget_oldest():
             self._place(forgotten).unlink(missing_ok=True)
-        job = self._store.add(kind, body, words, resume)
+            shutil.rmtree(self._results(forgotten), ignore_errors=True)
+        job_id = uuid4().hex
+        folder = self._results(job_id)
+        if makes is not None:
+            words = [*words, str(folder.absolute() / makes)]
+            make_folder(folder, 0o700)
+        try:
+            self._store.add(job_id, kind, body, words, resume)
+        except CrossbindError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         self.tend()
-        return self._store.get(job.id)
+        return self._store.get(job_id)
 
     def get(self, job_id: str) -> Job:
         """Raises NotFound."""
@@ -82,6 +98,14 @@ class Jobs:
         """The last lines that the command wrote. Raises NotFound."""
         lines = [event.data["line"] for event in self.events(job_id, kind="log")]
         return lines[-LOG_LINES:]
+
+    def file(self, job_id: str) -> Path:
+        """What a job has made for whoever asked for it. Raises NotFound."""
+        job = self.get(job_id)
+        there = [*self._results(job_id).glob("*")] if job.state is JobState.DONE else []
+        if not there:
+            raise NotFound(f"job {job_id} is {job.state} and has no file to hand out", param="id")
+        return there[0]
 
     def cancel(self, job_id: str) -> Job:
         """Asks a job to stop, and soon makes it. Raises NotFound; Conflict when it is over."""
@@ -167,6 +191,8 @@ class Jobs:
                     writing.begin(job.id)
 
     def _start(self, job_id: str, lock: int) -> None:
+        for left in self._results(job_id).glob("*"):  # by an attempt that was killed
+            left.unlink(missing_ok=True)
         try:
             watcher = subprocess.Popen(  # noqa: S603  our own interpreter
                 [*WATCHER, job_id, str(lock), *self.command],
@@ -188,3 +214,6 @@ class Jobs:
 
     def _place(self, job_id: str) -> Path:
         return self._settings.home / "jobs" / f"{job_id}.lock"
+
+    def _results(self, job_id: str) -> Path:
+        return self._settings.home / "jobs" / job_id

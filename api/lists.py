@@ -68,6 +68,7 @@ def collection(summary: CollectionSummary) -> Table:
             "name": info.name,
             "space": f"{info.space.id}, {info.space.dim} dimensions",
             "index": info.index,
+            "storage": info.storage.value,
             "items": _counts(summary),
             "created": info.created,
         }

@@ -1,8 +1,8 @@
 """Small JPEGs of media, each made once and kept on disk; how one is drawn is the ground floor's.
 
 A preview lies in a file of its own: the SHA-256 of the JPEG, then the JPEG. One that does not
-match its digest is made again. What is kept is bounded: those asked for longest ago go
-first.
+match its digest is made again, and what cannot be drawn is not tried again. What is kept is
+bounded: those asked for longest ago go first.
 """
 
 from __future__ import annotations
@@ -16,11 +16,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from api.requests import MediaFile
+from embed.errors import (
+    CorruptMedia,
+    CrossbindError,
+    TooLarge,
+    UnsupportedMedia,
+    UnsupportedModality,
+)
 from embed.types import Modality
 
 VERSION = "1"  # raise it when previews are drawn in another way
 MAX_BYTES = 1 << 30
 _DIGEST = 32  # bytes of a SHA-256
+_HOPELESS = (CorruptMedia, TooLarge, UnsupportedMedia, UnsupportedModality)
+"""What is wrong with the bytes themselves: of the same bytes nothing better can be drawn."""
+_MOST_REFUSED = 4096
 
 
 class _Kept(NamedTuple):
@@ -40,31 +50,53 @@ class Previews:
     def __init__(self, folder: Path, *, at_once: int, max_bytes: int = MAX_BYTES) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
+        self._refused: dict[Path, CrossbindError] = {}  # those of this process
         self._drawing = threading.BoundedSemaphore(at_once)
         self._sweeping = threading.Lock()
         self._grown = max_bytes  # written since the last look: the first write looks
 
     def get(
-        self, file: MediaFile, modality: Modality, *, side: int, at: float | None = None
+        self,
+        file: MediaFile,
+        modality: Modality,
+        *,
+        side: int,
+        at: float | None = None,
+        page: int | None = None,
     ) -> bytes:
         """A JPEG of at most `side` pixels on its longer side.
 
         at: seconds into a film; the frame shown then, else one that tells what the film is.
-        Raises UnsupportedModality for what cannot be seen, CorruptMedia, TooLarge, NotFound.
+        page: of a document; the first where it is not said. Raises UnsupportedModality for what
+        cannot be seen, CorruptMedia, TooLarge, NotFound.
         """
-        path = self._path(f"{VERSION} {file.version} {modality} {side} {at}")
-        kept = _read(path)
+        which = f"{at}" if page is None else f"{at} {page}"
+        path = self._path(f"{VERSION} {file.version} {modality} {side} {which}")
+        kept = self._known(path)
         if kept is not None:
             return kept
         with self._drawing:
-            kept = _read(path)  # somebody else may have drawn it while we waited
+            kept = self._known(path)  # somebody else may have drawn it while we waited
             if kept is not None:
                 return kept
             from api import drawing  # noqa: PLC0415  PyAV, only where something is drawn
 
-            jpeg = drawing.draw(file, modality, side=side, at=at)
+            try:
+                jpeg = drawing.draw(file, modality, side=side, at=at, page=page)
+            except _HOPELESS as error:
+                self._refused[path] = error
+                if len(self._refused) > _MOST_REFUSED:
+                    self._refused.pop(next(iter(self._refused)), None)
+                raise
         self._keep(path, jpeg)
         return jpeg
+
+    def _known(self, path: Path) -> bytes | None:
+        """What was drawn, or raises why it cannot be."""
+        if path in self._refused:
+            error = self._refused[path]
+            raise type(error)(error.message, param=error.param)
+        return _read(path)
 
     def _path(self, about: str) -> Path:
         name = hashlib.sha256(about.encode()).hexdigest()

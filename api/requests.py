@@ -157,6 +157,7 @@ class CollectionSummary:
             "space_id": self.info.space.id,
             "dim": self.info.space.dim,
             "index": self.info.index,
+            "storage": self.info.storage.value,
             "created": self.info.created,
             "items": sum(self.counts.values()),
             "modalities": {modality.value: count for modality, count in self.counts.items()},
@@ -169,12 +170,12 @@ class ModelSummary:
     """A space that can be asked for by `name`.
 
     capabilities: None where even they cannot be told without what is missing. missing: what that
-    is (weights, a package) and how to get it.
+    is (weights, a package) and how to get it. state: "unfetched" where first use is a download.
     """
 
     name: str
     capabilities: Capabilities | None
-    state: Literal["loaded", "ready", "missing"]
+    state: Literal["loaded", "ready", "unfetched", "missing"]
     missing: str | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from api.requests import Term, Upload
 from api.wire import check_metadata, decode_media
 from embed.errors import BadInput, InvalidQuery, InvalidVector
 from embed.types import Floats, Modality
+from index.types import Storage
 
 MAX_BATCH = 256
 MAX_INPUTS = 2048
@@ -61,6 +62,9 @@ INDEX = "Address of the engine: exact, auto, faiss:hnsw?recall=0.99, qdrant-edge
 class CollectionBody(Wire):
     space: str = Field("builtin", description="Name of a space; GET /v1/models lists them.")
     index: str = Field("exact", description=INDEX)
+    storage: Storage = Field(
+        Storage.FLOAT32, description="Of vectors; float16 takes half the room. It is for good."
+    )
 
 
 class IndexBody(Wire):
@@ -174,6 +178,7 @@ class PreviewSize(Wire):
     at: float | None = Field(
         None, ge=0, le=1e6, description="Seconds into a film: the frame shown then."
     )
+    page: int | None = Field(None, ge=1, le=1e6, description="Page of a document.")
 
 
 def medium_term(kind: Any, value: str, weight: float = 1.0) -> Term:

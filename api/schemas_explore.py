@@ -22,6 +22,13 @@ from index.metadata.filters import Filter
 from index.search.query import MAX_DEPTH
 from index.search.survey import ALIKE, MOST_CLUSTERS
 
+Format = Literal["jsonl", "npz", "parquet"]
+FILE_TYPES = {
+    ".jsonl": "application/x-ndjson",
+    ".npz": "application/octet-stream",
+    ".parquet": "application/vnd.apache.parquet",
+}
+
 
 class Filtered(Wire):
     """The items that a filter means, or all."""
@@ -62,7 +69,7 @@ class DeleteBody(Wire):
 
 
 class ExportBody(Filtered):
-    format: Literal["jsonl", "npz", "parquet"] = "npz"
+    format: Format = "npz"
 
 
 class RecommendBody(Wire):

@@ -54,7 +54,7 @@ class Searching:
         embedded = time.perf_counter()
         calibration = self._calibrations.of(collection.info.space)
         queries = [
-            _query(request, vector, calibration)
+            query_of(request, vector, calibration)
             for request, vector in zip(requests, vectors, strict=True)
         ]
         found = _ask(requests, vectors, queries, collection)
@@ -103,7 +103,10 @@ def _by_examples(
     return by_context(collection, positives, negatives, query)
 
 
-def _query(request: SearchRequest, vectors: QueryVectors, calibration: Calibration | None) -> Query:
+def query_of(
+    request: SearchRequest, vectors: QueryVectors, calibration: Calibration | None
+) -> Query:
+    """A request as the index is asked it. Raises InvalidQuery."""
     return Query(
         joint=vectors.joint,
         native=vectors.native,
@@ -152,7 +155,7 @@ def _answer(
 ) -> SearchAnswer:
     hits = results.hits
     if request.min_probability is not None:
-        _check_probable(hits, request.min_probability, vectors, collection)
+        check_probable(hits, request.min_probability, vectors, collection)
     seen = {*seen_before(request), *results.passed}
     stored = _stored(hits, collection) if request.include else {}
     return SearchAnswer(
@@ -208,7 +211,7 @@ def _curves(calibration: Calibration | None, asked_with: Modality | None) -> dic
     return found
 
 
-def _check_probable(
+def check_probable(
     hits: Sequence[Hit], least: float, query: QueryVectors, collection: Collection
 ) -> None:
     """Raises InvalidQuery when a hit has no probability to go by."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from api.discreet import discreet
 from api.requests import hit_to_json
 from embed.types import Item, span_to_json
 from index.metadata.filters import filter_to_json
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 SIBLING_TEXT = 1000  # characters; GET …/items/{id} has the rest
 
 
-def answer_to_json(answer: Answer) -> dict[str, Any]:
-    """ANSWER of the wire format: the words, what they rest on, and where the time went."""
-    return {"answer": answer.text, **grounds_to_json(answer)}
+def answer_to_json(answer: Answer, media: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """ANSWER of the wire format: the words, what they rest on, and where the time went. media: as
+    of `report_to_json`."""
+    return {"answer": answer.text, "media": list(media), **grounds_to_json(answer)}
 
 
 def grounds_to_json(answer: Answer) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def grounds_to_json(answer: Answer) -> dict[str, Any]:
         "route": sorted(answer.route),
         "generator": answer.generator,
         "timings_ms": rounded(answer.timings_ms),
+        "notes": list(answer.notes),
     }
 
 
@@ -57,7 +60,7 @@ def answer_remembered(answer: Answer) -> dict[str, Any]:
         "abstained": answer.abstained,
         "reason": answer.reason,
         "confidence": answer.confidence,
-        "generator": answer.generator,
+        "generator": discreet(answer.generator),
     }
 
 
@@ -88,13 +91,15 @@ def completion_to_json(completion: Completion) -> dict[str, Any]:
     }
 
 
-def report_to_json(report: Report) -> dict[str, Any]:
-    """What was completed of one record, or why nothing was."""
+def report_to_json(report: Report, media: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """What was completed of one record, or why nothing was. media: what was made, as this door
+    hands it out."""
     return {
         "completions": [completion_to_json(completion) for completion in report.completions],
         "abstained": report.abstained,
         "reason": report.reason,
         "fitted": report.fitted,
+        "media": list(media),
     }
 
 

@@ -1,6 +1,9 @@
 """Answers in the shape of OpenAI's chat completions, whole or in pieces, with ours beside.
 
-What an answer rests on stands beside `choices`; in a stream, in the chunk that ends it.
+What an answer rests on stands beside `choices`; in a stream, in the chunk that ends it. Pictures
+that a generator made are `images` of the message, as data URIs: OpenAI's API has no place for them,
+and this is where gateways that speak it put them (OpenRouter, LiteLLM, Vercel). Other media stand
+beside `choices`.
 """
 
 from __future__ import annotations
@@ -11,7 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from api.discreet import discreet
+from api.made import Made, encoded
 from api.shapes_ask import grounds_to_json
+from embed.types import Modality
 from generation.types import ToolCall, Usage
 from rag.types import Answer, Delta
 
@@ -29,12 +35,13 @@ class Completion:
 
     def whole(self, answer: Answer) -> dict[str, Any]:
         """A `chat.completion`."""
-        calls = [_call(call) for call in answer.calls]
+        calls, made = [_call(call) for call in answer.calls], encoded(answer.media)
         message = {
             "role": "assistant",
             "content": answer.text if answer.text or not calls else None,
             "refusal": None,
             **({"tool_calls": calls} if calls else {}),
+            **_pictures(made),
         }
         choice = {
             "index": 0,
@@ -45,7 +52,7 @@ class Completion:
         return {
             **self.document("chat.completion", [choice]),
             "usage": _usage(answer.usage),
-            **self.grounds(answer),
+            **self.grounds(answer, made),
         }
 
     def chunk(self, delta: Mapping[str, Any], finish: str | None = None) -> dict[str, Any]:
@@ -61,9 +68,11 @@ class Completion:
             "choices": list(choices),
         }
 
-    def grounds(self, answer: Answer) -> dict[str, Any]:
+    def grounds(self, answer: Answer, made: Sequence[Made]) -> dict[str, Any]:
         session = {} if self.session is None else {"session": self.session}
-        return {**grounds_to_json(answer), **session}
+        media = [one.to_json() for one in made if one.modality is not Modality.IMAGE]
+        by = discreet(answer.generator)
+        return {**grounds_to_json(answer), "generator": by, "media": media, **session}
 
 
 class Chunks:
@@ -84,8 +93,9 @@ class Chunks:
         """With the answer, the chunk that ends it, and all that it rests on."""
         if isinstance(piece, Delta):
             return [self._completion.chunk(self._delta(piece))]
-        completion = self._completion
-        last = {**completion.chunk({}, piece.finish), **completion.grounds(piece)}
+        completion, made = self._completion, encoded(piece.media)
+        ending = completion.chunk(_pictures(made), piece.finish)
+        last = {**ending, **completion.grounds(piece, made)}
         if not self._usage:
             return [last]
         told = {**completion.document(_CHUNK, []), "usage": _usage(piece.usage)}
@@ -98,6 +108,14 @@ class Chunks:
         called = {"index": self._calls, **_call(delta.call)}
         self._calls += 1
         return {**words, "tool_calls": [called]}
+
+
+def _pictures(made: Sequence[Made]) -> dict[str, Any]:
+    found = [
+        {"type": "image_url", "index": index, "image_url": {"url": one.uri}}
+        for index, one in enumerate(one for one in made if one.modality is Modality.IMAGE)
+    ]
+    return {"images": found} if found else {}
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from api.lists import table_of
+from api.made import Written
 from api.sessions import Session
 from api.shapes import PARTS, many, marked, printable, short
 from api.terminal import score_bar
 from api.thumbnails import can_show, thumbnail
+from embed.media.source import shown
 from embed.types import Item, Modality
 from generation.sentences import MARK, pieces, without_marks
 from index.types import Completion
@@ -88,6 +90,8 @@ def told(people: Terminal, answer: Answer, look: Look | None = None) -> None:
             doubted = short(printable(sentence.text), SUPPOSED)
             line = f"not supported: {doubted} ({printable(sentence.reason)})"
             people.note(Text(line, style="yellow"))
+    for note in answer.notes:
+        people.note(Text(printable(note), style="yellow"))
     if answer.abstained:
         _abstained(people, answer, look)
     else:
@@ -226,6 +230,13 @@ def completed(people: Terminal, report: Report, name_of: Callable[[str], str]) -
             people.note(Text(GUESSED, style="dim"))
     if report.reason:
         people.note(Text(printable(report.reason), style="yellow"))
+
+
+def written(people: Terminal, files: Sequence[Written]) -> None:
+    """Where what was made is now."""
+    for file in files:
+        told = f"made {file.modality}: {shown(file.path)}"
+        people.out.print(Text(told, style="bold"), soft_wrap=True)
 
 
 def _supposition(completion: Completion, name_of: Callable[[str], str]) -> str:

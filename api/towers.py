@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Literal
 
 from api.config import Settings
 from api.requests import ModelSummary
@@ -89,7 +90,8 @@ class Towers:
             return ModelSummary(
                 name=name, capabilities=capabilities, state="missing", missing=error.message
             )
-        return ModelSummary(name=name, capabilities=capabilities, state="ready")
+        state: Literal["unfetched", "ready"] = "unfetched" if capabilities.fetches else "ready"
+        return ModelSummary(name=name, capabilities=capabilities, state=state)
 
     def listed(self, name: str) -> ModelSummary:
         """As `summary`, for lists, which one space that cannot be described must not break."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from api.config import Settings
+from api.discreet import discreet
 from api.libraries import Opened
 from api.once import Once
 from embed.errors import CrossbindError
@@ -31,7 +32,7 @@ BUILTIN = "builtin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorSummary:
-    """A generator that can be asked for by `name`.
+    """A generator that can be asked for by `name`; in JSON without the address of its endpoint.
 
     known: None where even that cannot be told, and `missing` says why.
     """
@@ -44,20 +45,20 @@ class GeneratorSummary:
     def to_json(self) -> dict[str, Any]:
         known = self.known
         return {
-            "id": self.name,
+            "id": discreet(self.name),
             "object": "model",
             "created": 0,
             "owned_by": "crossbind",
             "kind": "generator",
             "default": self.default,
-            "summary": known and known.summary,
+            "summary": known and discreet(known.summary),
             "inputs": sorted(known.inputs) if known else [],
             "outputs": sorted(known.outputs) if known else [],
             "context": known and known.taste.context,
             "licence": known and known.licence,
-            "source": known and known.source,
+            "source": known and discreet(known.source),
             "state": "ready" if self.missing is None else "missing",
-            "missing": self.missing,
+            "missing": self.missing and discreet(self.missing),
         }
 
 
@@ -70,8 +71,10 @@ class Voices:
         self._generators = Once[Generator]()
 
     def generators(self) -> list[str]:
-        """Those that strangers may name: a name can be a path, or start a download."""
-        return sorted({*listed(), self._settings.generator, *self._settings.generators})
+        """Those that strangers may name, as the operator put them: a name can be a path, or start
+        a download."""
+        ours = (*listed(), self._settings.generator, *self._settings.generators)
+        return list(dict.fromkeys(ours))
 
     def rerankers(self) -> list[str]:
         """Those that strangers may name."""

@@ -11,11 +11,11 @@ reading of surfaces, of English foremost; in other languages it compares words a
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from generation.endings import stem
 from generation.words_apart import marks_of
 
 _TOKEN = re.compile(
@@ -24,6 +24,7 @@ _TOKEN = re.compile(
     "|[^\\w\\s'\u2019\"\u201c\u201d\u2018«»_-]+|\n+"
 )
 _DENY = "not no never without neither nor none cannot nobody nothing"
+_WHOLE = "nothing nobody none"  # deny by themselves, with no word after them
 _JOIN = "is are was were be been being seems appears looks becomes"
 _BIND = "on to from by in into onto with"
 _SMALL = """
@@ -43,33 +44,13 @@ _FRAME = """
     place position direction motion date time answer question according library collection shown
     display feature visible depicted among give given far know tell differ fit
 """
-_IRREGULAR = """
-    become became, begin began begun, bend bent, bite bit bitten, blow blew blown, break broke
-    broken, bring brought, build built, buy bought, catch caught, choose chose chosen, come
-    came, dig dug, draw drew drawn, drink drank drunk, drive drove driven, eat ate eaten, fall
-    fell fallen, feed fed, feel felt, fight fought, fly flew flown, forget forgot forgotten,
-    freeze froze frozen, grow grew grown, hang hung, hide hid hidden, hold held, keep kept, lay
-    laid, lend lent, light lit, lose lost, make made, mean meant, meet met, pay paid, ride rode
-    ridden, ring rang rung, rise risen, run ran, sell sold, send sent, shine shone, sing sang
-    sung, sink sank sunk, sit sat, sleep slept, speak spoke spoken, spend spent, stand stood,
-    steal stole stolen, stick stuck, swim swam swum, take took taken, teach taught, tear tore
-    torn, think thought, throw threw thrown, wake woke woken, wear wore worn, win won, child
-    children, foot feet, goose geese, man men, mouse mice, person people, tooth teeth, wolf
-    wolves, woman women
-"""
 _REACH = 12  # words of a run that one is bound to
 _ARTICLES = frozenset({"a", "an", "the"})
 _DENYING = frozenset(_DENY.split())
+_WHOLES = frozenset(_WHOLE.split())
 _COPULAS = frozenset(_JOIN.split())
 _BINDING = frozenset(_BIND.split())
 _LITTLE = frozenset(_SMALL.split())
-
-
-IRREGULAR = {
-    form: forms.split()[0] for forms in _IRREGULAR.split(",") for form in forms.split()[1:]
-}
-"""Forms that no ending tells, and the word that they are of; none that is a word of its own here:
-`left` is a place, `found` frames."""
 
 
 class Word(NamedTuple):
@@ -113,22 +94,6 @@ def claim_of(text: str) -> Claim:
     return Claim(tuple(words), tuple(runs), frozenset(near), frozenset(after))
 
 
-def stem(word: str) -> str:
-    """Without endings of number, tense and manner, roughly: `moves`, `moving`, `moved` are one."""
-    word = unicodedata.normalize("NFKC", word).casefold().replace("\u2019", "'")
-    word = word.removesuffix("'s").removesuffix("n't")
-    word = IRREGULAR.get(word, word)
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    for ending in ("ing", "edly", "ed", "ly", "es", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
-            word = word.removesuffix(ending)
-            break
-    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiosl":
-        word = word[:-1]
-    return word.removesuffix("e") if len(word) > 3 else word
-
-
 _FRAMING = frozenset(map(stem, _FRAME.split()))
 
 
@@ -143,10 +108,11 @@ class _Token(NamedTuple):
 def _runs(text: str) -> Iterator[tuple[str, list[Word]]]:
     """Words that stand together, and the little word before each run, "" where it is none."""
     run: list[Word] = []
-    opened_by, denied, apart = "", False, False
+    opened_by, denied, bare, apart = "", False, False, False
     for token in _tokens(text):
         if token.counts:
             run.append(Word(token.word, denied))
+            bare = False
             continue
         if token.surface in _ARTICLES:
             continue
@@ -154,10 +120,11 @@ def _runs(text: str) -> Iterator[tuple[str, list[Word]]]:
             yield opened_by, run
             run, opened_by, apart = [], "", False
         if token.surface in _DENYING or token.surface.endswith(("n't", "n\u2019t")):
-            denied = True
+            denied, bare = True, token.surface in _WHOLES
             continue
         apart |= not token.surface[0].isalnum()  # `is` joins nothing across a comma
-        denied &= not apart and token.surface != "but"
+        # "nothing in it and waited": `and` goes on with a list only where one was begun.
+        denied &= not apart and token.surface != "but" and not (bare and token.surface == "and")
         opened_by = "" if apart and token.surface in _COPULAS else token.surface
     if run:
         yield opened_by, run

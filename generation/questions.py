@@ -12,7 +12,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from generation.claims import Word, claim_of, stem
+from generation.claims import Word, claim_of
+from generation.endings import stem
 from generation.words_apart import Mark, marks_of
 
 

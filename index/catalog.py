@@ -17,10 +17,10 @@ from index.database import Database
 from index.factory import open_index
 from index.keys import NO_KEYS, Keys
 from index.replacement import Replacement, check_free
-from index.types import CollectionInfo
+from index.types import CollectionInfo, Storage
 from index.writing import now
 
-_COLUMNS = "id, name, space, chunker, engine, created"
+_COLUMNS = "id, name, space, chunker, engine, created, storage"
 
 SHADOW = "~migrating"
 """After the name of a collection: of the one that is to take its place. No name of a user's."""
@@ -59,8 +59,12 @@ class Catalog:
             )
             connection.execute(
                 "INSERT OR IGNORE INTO collections"
-                " (name, space, space_id, chunker, engine, created) VALUES (?, ?, ?, ?, ?, ?)",
-                (name, rows.space_to_text(space), space.id, chunker, info.index, now()),
+                " (name, space, space_id, chunker, engine, created, storage)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(name, rows.space_to_text(space), space.id, chunker, info.index, now()),
+                    info.storage,
+                ),
             )
         with self._database.reading() as connection:
             row = connection.execute(
@@ -89,7 +93,13 @@ class Catalog:
         return Replacement(self._database, info, shadow)
 
     def create_collection(
-        self, name: str, *, space: Space, chunker: str, index: str = "exact"
+        self,
+        name: str,
+        *,
+        space: Space,
+        chunker: str,
+        index: str = "exact",
+        storage: Storage = Storage.FLOAT32,
     ) -> CollectionInfo:
         """index: an address for `index.factory`.
 
@@ -101,9 +111,9 @@ class Catalog:
         with self._database.writing() as connection:
             check_free(connection, name)
             connection.execute(
-                "INSERT INTO collections (name, space, space_id, chunker, engine, created)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (name, rows.space_to_text(space), space.id, chunker, index, now()),
+                "INSERT INTO collections (name, space, space_id, chunker, engine, created, storage)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (name, rows.space_to_text(space), space.id, chunker, index, now(), storage),
             )
         return self.collection(name)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from embed.types import Floats, Item, Metadata, Modality
 from index.catalog import Catalog
 from index.completions import Completions
-from index.export import export
+from index.export import Tell, export
 from index.gaps import Gaps
 from index.listing import page
 from index.metadata import facets as many
@@ -158,11 +158,13 @@ class Collection:
         columns = self._searcher.columns
         return many.sample(self._contents, columns, f, count=count, seed=seed)
 
-    def export(self, file: Path, *, f: Filter | None = None) -> int:
+    def export(
+        self, file: Path, *, f: Filter | None = None, tell: Tell = lambda _done, _total: None
+    ) -> int:
         """Writes `file` as `export.py` says, with the items that a filter means, or all. Returns
         how many fragments."""
         items = None if f is None else self._searcher.columns.items(f)
-        return export(self._contents, file, items=items)
+        return export(self._contents, file, items=items, tell=tell)
 
     def survey(self) -> Survey:
         """What looks it over as a whole: duplicates, clusters, outliers, a map."""

@@ -17,7 +17,7 @@ from embed.types import Floats, Modality, Origin
 from index import rows
 from index.contents import Contents
 from index.supposing import Supposing, batches, held_by, marks
-from index.types import Completion, Source
+from index.types import Completion, Source, Storage
 from index.writing import now
 
 LEAST = 0.5
@@ -141,7 +141,9 @@ class Completions:
             ).fetchall()
         return Supposed(
             [record for record, _, _ in found],
-            rows.vectors_from_blobs([blob for _, _, blob in found], info.space.dim),
+            rows.vectors_from_blobs(
+                [blob for _, _, blob in found], info.space.dim, Storage.FLOAT32
+            ),
             np.array([p for _, p, _ in found], np.float32),
         )
 
@@ -225,7 +227,7 @@ def _completion(row: rows.Row, sources: tuple[Source, ...], *, stale: bool) -> C
         record=record,
         modality=Modality(modality),
         value=value,
-        vector=None if vector is None else np.frombuffer(vector, dtype="<f4"),
+        vector=None if vector is None else rows.vector_from_blob(vector, Storage.FLOAT32),
         origin=origin,
         sources=sources,
         p=p,

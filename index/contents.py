@@ -26,6 +26,7 @@ from index.types import (
     NewFragment,
     Partition,
     Place,
+    Storage,
     VectorKind,
 )
 from index.writing import Writing, uris_of
@@ -54,11 +55,13 @@ class Changes:
     """What happened to a partition: first take `added`, in chunks `(N,)`, `(N, dim)`.
 
     removed: `(M,)` ids that are gone; seq: what the reader knows once it has taken all this in.
+    forgotten: what went up to then is told no more, so who knows less must hold nothing.
     """
 
     seq: int
     added: Iterator[tuple[Ids, Floats]]
     removed: Ids
+    forgotten: int
 
 
 class Contents:
@@ -131,7 +134,7 @@ class Contents:
         with self._database.reading() as connection:
             after = (partition.id, seq)
             row = connection.execute(
-                "SELECT seq FROM partitions WHERE id = ?", (partition.id,)
+                "SELECT seq, forgotten FROM partitions WHERE id = ?", (partition.id,)
             ).fetchone()
             # From the start too: a first reading that broke off may have left some of them behind.
             removed = connection.execute(
@@ -144,8 +147,9 @@ class Contents:
             )
             yield Changes(
                 seq=row[0] if row else seq,
-                added=_chunks(added, partition.dim),
+                added=_chunks(added, partition.dim, self.info.storage),
                 removed=np.array(removed, dtype=np.int64).reshape(-1),
+                forgotten=row[1] if row else 0,
             )
 
     def place(self, partition: PartitionState) -> Place | None:
@@ -180,7 +184,9 @@ class Contents:
                     break
             else:
                 found = []
-        return rows.vectors_from_blobs([blob for (blob,) in found], partition.dim)
+        return rows.vectors_from_blobs(
+            [blob for (blob,) in found], partition.dim, self.info.storage
+        )
 
     def owners(self, fragments: Iterable[int]) -> dict[int, str]:
         """The public item id of each fragment; those that are gone are left out."""
@@ -265,7 +271,7 @@ class Contents:
                 (self.info.id, key, VectorKind(kind).value),
             ).fetchall()
         dim = found[0][1] if found else 0
-        return rows.vectors_from_blobs([blob for blob, _ in found], dim)
+        return rows.vectors_from_blobs([blob for blob, _ in found], dim, self.info.storage)
 
     def counts(self) -> dict[Modality, int]:
         """Items by modality."""
@@ -324,34 +330,38 @@ class Contents:
     def known_fragments(
         self, digest: str, modality: Modality, text: str | None = None
     ) -> list[NewFragment] | None:
-        """The same content, cut and embedded before by the same means, in any collection.
+        """The same content, cut and embedded before by the same means, in any collection that keeps
+        vectors no less exactly.
 
         text: what was read of it, for the same bytes read as a table or as plain words differ.
         """
         with self._database.reading() as connection:
             found = connection.execute(
-                "SELECT f.span, j.vector, n.vector FROM fragments f"
+                "SELECT f.span, j.vector, n.vector, c.storage FROM fragments f"
                 " JOIN vectors j ON j.fragment = f.id"
                 " JOIN partitions p ON p.id = j.partition AND p.kind = 'joint'"
+                " JOIN collections c ON c.id = p.collection"
                 " LEFT JOIN vectors n ON n.fragment = f.id AND n.partition != j.partition"
                 " WHERE f.item = (SELECT i.id FROM items i JOIN collections c"
                 "  ON c.id = i.collection WHERE i.digest = ? AND i.modality = ?"
-                "  AND i.text IS ? AND c.space_id = ? AND c.chunker = ? LIMIT 1) ORDER BY f.id",
+                "  AND i.text IS ? AND c.space_id = ? AND c.chunker = ?"
+                "  AND c.storage IN ('float32', ?) LIMIT 1) ORDER BY f.id",
                 (
                     digest,
                     modality.value,
                     rows.storable(text),
                     self.info.space.id,
                     self.info.chunker,
+                    self.info.storage,
                 ),
             ).fetchall()
         return [
             NewFragment(
                 span=rows.span_from_text(span),
-                joint=np.frombuffer(joint, dtype="<f4"),
-                native=None if native is None else np.frombuffer(native, dtype="<f4"),
+                joint=rows.vector_from_blob(joint, storage),
+                native=None if native is None else rows.vector_from_blob(native, storage),
             )
-            for span, joint, native in found
+            for span, joint, native, storage in found
         ] or None
 
     def paired_records(self) -> list[str]:
@@ -380,7 +390,7 @@ class Contents:
         return found
 
 
-def _chunks(cursor: sqlite3.Cursor, dim: int) -> Iterator[tuple[Ids, Floats]]:
+def _chunks(cursor: sqlite3.Cursor, dim: int, storage: Storage) -> Iterator[tuple[Ids, Floats]]:
     while chunk := cursor.fetchmany(_CHUNK):
         ids = np.array([number for number, _ in chunk], dtype=np.int64)
-        yield ids, rows.vectors_from_blobs([blob for _, blob in chunk], dim)
+        yield ids, rows.vectors_from_blobs([blob for _, blob in chunk], dim, storage)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 
@@ -15,7 +16,7 @@ from embed.errors import CrossbindError
 from index.contents import Contents, PartitionState
 from index.factory import open_index
 from index.follower import Follower
-from index.types import Partition, VectorIndex
+from index.types import Partition, Place, VectorIndex
 
 _PROBES = 256
 
@@ -34,12 +35,27 @@ class Engines:
         """Holding all that was committed up to `state`, by this process or another."""
         with self._lock:
             follower = self._followers.get(state.partition)
-            if follower is None:
-                place = self._contents.place(state)
-                engine = open_index(self._contents.info.index, state.dim, place)
-                follower = self._followers[state.partition] = Follower(engine)
-        follower.follow(self._contents, state, partial(self._contents.probes, state, _PROBES))
+            follower = follower or self._begin(state, self._contents.place(state))
+        probes = partial(self._contents.probes, state, _PROBES)
+        while not follower.follow(self._contents, state, probes):
+            follower = self._begin_anew(state, follower)
         return follower.vectors
+
+    def _begin(self, state: PartitionState, place: Place | None) -> Follower:
+        engine = open_index(self._contents.info.index, state.dim, place)
+        follower = self._followers[state.partition] = Follower(engine)
+        return follower
+
+    def _begin_anew(self, state: PartitionState, behind: Follower) -> Follower:
+        """One that holds nothing, in the place of one that cannot catch up."""
+        place = self._contents.place(state)
+        with self._lock:
+            if (now := self._followers.get(state.partition)) not in {None, behind}:
+                return now
+            _drop(behind.vectors)
+            _clear(place)
+            left = place is not None and place.folder.exists()  # and nothing of it is of use
+            return self._begin(state, None if left else place)
 
     def settle(self) -> None:
         """Waits until every engine has built what it builds in the background."""
@@ -55,17 +71,27 @@ class Engines:
                 self._followers.popitem()[1].vectors.close()
 
 
-def drop_engines(contents: Contents) -> None:
+def drop_engines(contents: Contents, had: Sequence[PartitionState] | None = None) -> None:
     """Removes what engines keep elsewhere, on a server for instance, of a collection that is about
-    to be deleted, or to have others. What cannot be had now stays, and a warning says so."""
-    for state in contents.partitions():
+    to be deleted, or to have others; or of partitions that it had. What cannot be had now stays,
+    and a warning says so."""
+    for state in contents.partitions() if had is None else had:
         place = contents.place(state)
         try:
-            with closing(open_index(contents.info.index, state.dim, place)) as engine:
-                drop = getattr(engine, "drop", None)
-                if drop is not None:
-                    drop()
+            _drop(open_index(contents.info.index, state.dim, place))
         except CrossbindError as error:
             log.warning("points of %s stay where they are: %s", contents.info.name, error.message)
-        if place is not None:
-            shutil.rmtree(place.folder, ignore_errors=True)
+        _clear(place)
+
+
+def _drop(engine: VectorIndex) -> None:
+    """What it keeps elsewhere; and closes it."""
+    with closing(engine):
+        drop = getattr(engine, "drop", None)
+        if drop is not None:
+            drop()
+
+
+def _clear(place: Place | None) -> None:
+    if place is not None:
+        shutil.rmtree(place.folder, ignore_errors=True)

@@ -31,6 +31,9 @@ from index.types import Ids
 FORMATS = ("jsonl", "npz", "parquet")
 _CHUNK = 1024  # fragments held at a time
 
+Tell = Callable[[int, int], None]
+"""Of how many fragments of all were looked at."""
+
 
 class _Row(NamedTuple):
     """about: what is said of a fragment and its item, for JSON; vector: `(D,)`."""
@@ -39,7 +42,13 @@ class _Row(NamedTuple):
     vector: Floats
 
 
-def export(contents: Contents, file: Path, *, items: Ids | None = None) -> int:
+def export(
+    contents: Contents,
+    file: Path,
+    *,
+    items: Ids | None = None,
+    tell: Tell = lambda _done, _total: None,
+) -> int:
     """Writes `file`, in the format that its name ends in, and returns how many fragments.
 
     items: these alone, by the catalog's own ids, ascending.
@@ -51,7 +60,7 @@ def export(contents: Contents, file: Path, *, items: Ids | None = None) -> int:
         raise NotFound(f"{file.parent} is no folder to write {file.name!r} into", param="file")
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
-        count = write(part, _rows(contents, items), contents.info.space.dim)
+        count = write(part, _rows(contents, items, tell), contents.info.space.dim)
         publish(part, file)
     except OSError as error:
         raise explained(error, f"the file {file}") from error
@@ -71,8 +80,14 @@ def _writer(file: Path) -> Callable[[Path, Iterator[_Row], int], int]:
     return writers[wanted]
 
 
-def _rows(contents: Contents, items: Ids | None) -> Iterator[_Row]:
+def _rows(contents: Contents, items: Ids | None, tell: Tell) -> Iterator[_Row]:
+    storage = contents.info.storage
     with contents.reading() as connection:
+        (total,) = connection.execute(
+            "SELECT count(*) FROM vectors v JOIN partitions p ON p.id = v.partition"
+            " WHERE p.collection = ? AND p.kind = 'joint'",
+            (contents.info.id,),
+        ).fetchone()
         found = connection.execute(
             f"SELECT v.vector, i.id, f.id, f.span, {rows.ITEM_COLUMNS} FROM items i"  # noqa: S608 - our own columns
             " JOIN records r ON r.id = i.record JOIN fragments f ON f.item = i.id"
@@ -80,9 +95,12 @@ def _rows(contents: Contents, items: Ids | None) -> Iterator[_Row]:
             " WHERE i.collection = ? AND p.kind = 'joint' ORDER BY i.id, f.id",
             (contents.info.id,),
         )
-        for blob, owner, *fragment in found:
+        for done, (blob, owner, *fragment) in enumerate(found):
+            if done % _CHUNK == 0:
+                tell(done, total)
             if items is None or _holds(items, owner):
-                yield _Row(_about(fragment), np.frombuffer(blob, dtype="<f4"))
+                yield _Row(_about(fragment), rows.vector_from_blob(blob, storage))
+        tell(total, total)
 
 
 def _holds(items: Ids, owner: int) -> bool:

@@ -27,20 +27,23 @@ class Follower:
 
     def follow(
         self, contents: Contents, state: PartitionState, probes: Callable[[], Floats]
-    ) -> None:
+    ) -> bool:
         """Takes in everything up to `state`, at least. Safe in several threads; one does the work.
 
-        probes: queries like those to come, see `VectorIndex.commit`.
+        probes: queries like those to come, see `VectorIndex.commit`. False when the engine is so
+        far behind that what went meanwhile is forgotten: then it can only begin anew, empty.
 
         Broken off half-way it starts again where it began, and taking a vector in twice is the same
         as once.
         """
         if self._is_told(state):
-            return
+            return True
         with self._lock, self._keeper.turn() if self._keeper else nullcontext():
-            self._follow_vectors(contents, state, probes)
+            if not self._follow_vectors(contents, state, probes):
+                return False
             if self._keeper and not payloads.told_all(self._keeper, state):
                 payloads.tell(self._keeper, contents, state)
+        return True
 
     def _is_told(self, state: PartitionState) -> bool:
         keeper = self._keeper
@@ -50,13 +53,17 @@ class Follower:
 
     def _follow_vectors(
         self, contents: Contents, state: PartitionState, probes: Callable[[], Floats]
-    ) -> None:
-        if self.vectors.seq < state.seq:
-            with contents.changes_since(state, self.vectors.seq) as changes:
+    ) -> bool:
+        known = self.vectors.seq
+        if known < state.seq:
+            with contents.changes_since(state, known) as changes:
+                if known < changes.forgotten and len(self.vectors):
+                    return False
                 for ids, vectors in changes.added:
                     self._take(ids, vectors)
                 self.vectors.remove(changes.removed)
                 self.vectors.commit(changes.seq, probes)
+        return True
 
     def _take(self, ids: Ids, vectors: Floats) -> None:
         try:

@@ -28,6 +28,7 @@ from index.batch.ingest import COMMIT_SECONDS, Progress
 from index.batch.pieces import Pieces, cut, cut_media
 from index.catalog import Catalog
 from index.collection import Collection
+from index.engines import drop_engines
 from index.replacement import Pending
 from index.search.recall import Recall, compare
 from index.types import FATAL, Entry, Failure
@@ -168,7 +169,8 @@ class _Migration:
             if self.left and not drop:  # what came meanwhile
                 _refuse_unread(self.source, self.batcher)
             if number == 0:
-                recalls = compare(self.source, self.shadow)
+                recalls = self._compare()
+            held = self.catalog.contents(self.source.info).partitions()
             switched = replacement.switch(
                 settled=self.settled,
                 left=self.left,
@@ -176,6 +178,8 @@ class _Migration:
                 keep=keep,
             )
             if switched:
+                self.source.close()
+                drop_engines(self.catalog.contents(self.source.info), held)
                 break
         else:
             raise Conflict(
@@ -183,6 +187,14 @@ class _Migration:
                 "what writes to it finish, then run this again; what is done stays"
             )
         return self._report(switched, recalls, time.monotonic() - start)
+
+    def _compare(self) -> list[Recall]:
+        """The shadow's engines are of no use after: its partitions are to be another's."""
+        try:
+            return compare(self.source, self.shadow)
+        finally:
+            self.shadow.close()
+            drop_engines(self.catalog.contents(self.shadow.info))
 
     def _report(self, switched: bool, recalls: list[Recall], seconds: float) -> MigrationReport:
         counts = self.source.counts() if not switched else self._now().counts()

@@ -29,8 +29,9 @@ _PENDING = f"""
 
 # The copy takes the old vectors with it.
 _KEEP = (
-    """INSERT INTO collections (name, space, space_id, chunker, engine, created)
-    SELECT :name, space, space_id, chunker, engine, created FROM collections WHERE id = :old""",
+    """INSERT INTO collections (name, space, space_id, chunker, engine, created, storage)
+    SELECT :name, space, space_id, chunker, engine, created, storage FROM collections
+    WHERE id = :old""",
     """INSERT INTO records (collection, key)
     SELECT (SELECT id FROM collections WHERE name = :name), key FROM records
     WHERE collection = :old ORDER BY id""",

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any, overload
@@ -29,7 +29,7 @@ from embed.types import (
     span_from_json,
     span_to_json,
 )
-from index.types import CollectionInfo, Entry, FileStamp, FileState
+from index.types import CollectionInfo, Entry, FileStamp, FileState, Storage
 
 ITEM_COLUMNS = (
     "i.key, r.key, i.modality, i.uri, i.digest, i.title, i.text, i.origin, i.metadata, i.created"
@@ -39,12 +39,14 @@ PAGE_COLUMNS = ITEM_COLUMNS.replace("i.text", f"substr(i.text, 1, {PAGE_TEXT})")
 
 Row = tuple[Any, ...]
 
+_NUMBERS = {Storage.FLOAT32: "<f4", Storage.FLOAT16: "<f2"}
+
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def collection_from_row(row: Row) -> CollectionInfo:
-    """From id, name, space, chunker, engine, created."""
-    number, name, space, chunker, engine, created = row
+    """From id, name, space, chunker, engine, created, storage."""
+    number, name, space, chunker, engine, created, storage = row
     return CollectionInfo(
         id=number,
         name=name,
@@ -52,6 +54,7 @@ def collection_from_row(row: Row) -> CollectionInfo:
         chunker=chunker,
         index=engine,
         created=created,
+        storage=Storage(storage),
     )
 
 
@@ -161,14 +164,23 @@ def storable(text: str | None) -> str | None:
     return None if text is None else _SURROGATES.sub("\ufffd", text)
 
 
-def vector_to_blob(vector: Floats) -> bytes:
-    return np.ascontiguousarray(vector, dtype="<f4").tobytes()
+def vector_to_blob(vector: Floats, storage: Storage) -> bytes:
+    return np.ascontiguousarray(vector, dtype=_NUMBERS[storage]).tobytes()
 
 
-def vectors_from_blobs(blobs: list[bytes], dim: int) -> Floats:
+def vector_from_blob(blob: bytes, storage: Storage) -> Floats:
+    """`(D,)` float32, each number as it was kept."""
+    return np.frombuffer(blob, dtype=_NUMBERS[storage]).astype(np.float32, copy=False)
+
+
+def vectors_from_blobs(blobs: Sequence[bytes], dim: int, storage: Storage) -> Floats:
     """N blobs to `(N, dim)`."""
-    rows = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), dim)
-    return rows.astype(np.float32, copy=False)
+    return vector_from_blob(b"".join(blobs), storage).reshape(len(blobs), dim)
+
+
+def blob_size(dim: int, storage: Storage) -> int:
+    """In bytes, of a vector."""
+    return dim * np.dtype(_NUMBERS[storage]).itemsize
 
 
 def check_entry(entry: Entry, info: CollectionInfo) -> None:
@@ -187,7 +199,10 @@ def check_entry(entry: Entry, info: CollectionInfo) -> None:
         if any(vector.ndim != 1 or vector.shape != vectors[0].shape for vector in vectors):
             raise InvalidVector("the vectors of one item must be of one length")
         if vectors:
-            check_unit(np.stack(vectors), len(vectors[0]))
+            given, dim = np.stack(vectors), len(vectors[0])
+            check_unit(given, dim)
+            if info.storage is not Storage.FLOAT32:  # rounding adds to what the length is off
+                check_unit(given.astype(_NUMBERS[info.storage]).astype(np.float32), dim)
 
 
 def check_uri(uri: str) -> None:

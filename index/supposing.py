@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 from index import rows
-from index.types import CollectionInfo, Completion
+from index.types import CollectionInfo, Completion, Storage
 from index.writing import now
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class Supposing:
                 held[str(one.record)],
                 self._now,
                 rows.storable(one.value),
-                None if one.vector is None else rows.vector_to_blob(one.vector),
+                None if one.vector is None else rows.vector_to_blob(one.vector, Storage.FLOAT32),
             ),
         ).lastrowid
         self._connection.executemany(

@@ -43,6 +43,13 @@ def part_id(item: str, modality: Modality) -> str:
     return f"{item}~{modality.value}"
 
 
+class Storage(StrEnum):
+    """How the numbers of stored vectors are kept. Read back, they are float32 whatever it is."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+
+
 class Partition(NamedTuple):
     """Vectors that may be searched together. A collection has one index per partition."""
 
@@ -60,6 +67,7 @@ class CollectionInfo:
     chunker: str
     index: str
     created: str
+    storage: Storage = Storage.FLOAT32
 
 
 @dataclass(frozen=True, slots=True)

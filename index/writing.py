@@ -1,8 +1,9 @@
 """One write transaction: items put in, replaced and removed, with their vectors and failures.
 
 Everything here runs inside a transaction that `catalog.py` opened. A vector that goes leaves a row
-in `deletions`, an item in `removals`; every item of which something else is said now, and every
-partition and collection touched, take the transaction's `seq`, so that readers follow.
+in `deletions`, an item in `removals`, until they are too many (`forgetting.py`); every item of
+which something else is said now, and every partition and collection touched, take the transaction's
+`seq`, so that readers follow.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from embed.errors import Conflict, NotFound, SpaceMismatch
 from embed.types import Floats, Metadata, Modality
 from index import rows
 from index.failpoints import reach
+from index.forgetting import forget
 from index.types import (
     CollectionInfo,
     Entry,
@@ -53,6 +55,7 @@ class Writing:
     """The writes of one transaction to one collection, in the order they are called."""
 
     def __init__(self, connection: sqlite3.Connection, info: CollectionInfo) -> None:
+        self._connection = connection
         self._sql = connection.execute
         self._sql_many = connection.executemany
         self._info = info
@@ -209,6 +212,7 @@ class Writing:
             " OR EXISTS (SELECT 1 FROM removals WHERE collection = :collection AND seq = :seq))",
             {"seq": self._seq, "collection": self._info.id},
         )
+        forget(self._connection, self._seq)
 
     def _known(self, entry: Entry) -> _Known | None:
         by_id = self._lookup("key", entry.id)
@@ -312,7 +316,7 @@ class Writing:
                     fragment,
                     self._partition(modality, kind, len(vector)),
                     self._seq,
-                    rows.vector_to_blob(vector),
+                    rows.vector_to_blob(vector, self._info.storage),
                 )
                 for kind, vector in kinds
                 if vector is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -61,6 +62,7 @@ class Library:
         self.batcher = batcher
         self.calibration = calibration
         self.media_of = media_of
+        self._embedded: WeakKeyDictionary[Media, Asked] = WeakKeyDictionary()
 
     @property
     def modalities(self) -> frozenset[Modality]:
@@ -68,10 +70,16 @@ class Library:
         return frozenset(m for m, count in self.collection.counts().items() if count)
 
     def embed(self, media: Sequence[Media]) -> list[Asked]:
-        """Each medium by the mean of its pieces, all embedded together.
+        """Each medium by the mean of its pieces, all new ones together: one that somebody still
+        holds is embedded once, however many stages of an answer ask.
 
         Raises BadInput for one that holds nothing, what the tower raises, Overloaded.
         """
+        new = [medium for medium in dict.fromkeys(media) if medium not in self._embedded]
+        self._embedded.update(zip(new, self._by_tower(new), strict=True))
+        return [self._embedded[medium] for medium in media]
+
+    def _by_tower(self, media: Sequence[Media]) -> list[Asked]:
         waiting: list[list[Future[Embedded]]] = []
         for medium in media:
             pieces = [piece for _, piece in self.batcher.embedder.fragment(medium)]

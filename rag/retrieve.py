@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embed.types import Item, Modality, Origin
+from generation.endings import folded
 from generation.questions import Form, read
 from index.search.selection import diverse, first_of_each
 from index.types import Hit
@@ -22,7 +23,7 @@ from rag.rerank import Candidate, Reranker
 from rag.seeking.expand import text_of
 from rag.seeking.places import is_long, with_places
 from rag.seeking.seek import Lead, Voices, seek, voices
-from rag.seeking.wording import folded, terms_of
+from rag.seeking.wording import terms_of
 from rag.stages import Stages
 from rag.types import Ask, Passage, Plan, SubQuery
 

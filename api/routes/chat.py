@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api.answers_ask import ChatAnswer
+from api.discreet import discreetly
 from api.errors import to_json
 from api.requests_ask import AskRequest
 from api.routes.inputs import IGNORED, Served, json_body, permit_generator, permit_reranker, takes
@@ -43,6 +44,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
+_Pieces = Generator[Delta | Answer, None, None]
 _Made = AsyncGenerator[Delta | Answer | None, None]
 
 
@@ -58,7 +60,7 @@ async def complete_chat(
 ) -> Response:
     asked, ignored = await run_in_threadpool(_read, service, body)
     pieces = in_thread(
-        lambda: service.asking.stream(asked, checked=not body.stream),
+        lambda: _pieces(service, asked, checked=not body.stream),
         request.app.state.answering,
         quiet=QUIET_SECONDS,
     )
@@ -73,7 +75,8 @@ async def complete_chat(
     async with aclosing(pieces):
         async for piece in _while_here(pieces, request):
             if isinstance(piece, Answer):
-                return JSONResponse(completion.whole(piece), headers=headers)
+                document = await run_in_threadpool(completion.whole, piece)
+                return JSONResponse(document, headers=headers)
     return Response(status_code=CLIENT_GONE)
 
 
@@ -81,13 +84,19 @@ def _read(service: Service, body: ChatBody) -> tuple[AskRequest, list[str]]:
     """The question, and what is passed over. Raises Forbidden, NotFound, what `request` does."""
     asked = body.request()
     if asked.generator is not None:
-        permit_generator(service, asked.generator, "model")
+        named = permit_generator(service, asked.generator, "model")
+        asked = replace(asked, generator=named)
     if asked.reranker is not None:
         permit_reranker(service, asked.reranker, "retrieval.reranker")
     tools = (asked.generator or service.settings.generator) != "extractive"
     if not tools:
         asked = replace(asked, tools=(), tool_choice=None)
     return asked, body.ignored(tools=tools)
+
+
+def _pieces(service: Service, asked: AskRequest, *, checked: bool) -> _Pieces:
+    with discreetly():
+        yield from service.asking.stream(asked, checked=checked)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -114,13 +123,16 @@ async def _events(
     """Server-sent events; the last one says that it is done, or what went wrong."""
     try:
         async with aclosing(rest):
-            for chunk in [chunks.opening(), *chunks.of(first)]:
+            for chunk in [chunks.opening(), *await run_in_threadpool(chunks.of, first)]:
                 yield _event(chunk)
             async for piece in rest:
                 if piece is None:
                     yield ": still here\n\n"
                     continue
-                for chunk in chunks.of(piece):
+                ends = isinstance(piece, Answer)  # and may hold media, which take their time
+                for chunk in (
+                    await run_in_threadpool(chunks.of, piece) if ends else chunks.of(piece)
+                ):
                     yield _event(chunk)
     except Exception as error:  # the status has gone out: it is told as an event
         if not isinstance(error, CrossbindError):

@@ -35,14 +35,18 @@ def put_collection(
     permit(service, body.space)
     permit_index(service, body.index)
     try:
-        made = service.create_collection(c, space=body.space, index=body.index)
+        made = service.create_collection(
+            c, space=body.space, index=body.index, storage=body.storage
+        )
     except Conflict:
         there = service.collection(c)
-        if (there.info.space.name, there.info.index) == (body.space, body.index):
+        is_so = there.info.space.name, there.info.index, there.info.storage
+        if is_so == (body.space, body.index, body.storage):
             return JSONResponse(there.to_json())
         raise Conflict(
-            f"collection {c!r} is already there, with space {there.info.space.name!r} and index "
-            f"{there.info.index!r}; delete it first, or choose another name",
+            f"collection {c!r} is already there, with space {there.info.space.name!r}, index "
+            f"{there.info.index!r} and storage {there.info.storage}; delete it first, or choose "
+            "another name",
             param="c",
         ) from None
     return JSONResponse(made.to_json(), status_code=201)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from starlette.responses import JSONResponse
 
 from api.answers_ask import ReportAnswer
+from api.discreet import discreetly
+from api.made import encoded
 from api.routes.inputs import Served, json_body, permit_generator, takes
 from api.schemas_complete import CompleteBody
 from api.shapes_ask import report_to_json
@@ -24,6 +27,11 @@ router = APIRouter(prefix="/v1/collections/{c}", tags=["complete"])
 def complete(
     service: Served, c: str, body: Annotated[CompleteBody, Depends(json_body(CompleteBody))]
 ) -> JSONResponse:
-    if body.generator is not None:
-        permit_generator(service, body.generator, "generator")
-    return JSONResponse(report_to_json(service.asking.complete(body.request(c))))
+    asked = body.request(c)
+    if asked.generator is not None:
+        named = permit_generator(service, asked.generator, "generator")
+        asked = replace(asked, generator=named)
+    with discreetly():
+        report = service.asking.complete(asked)
+    media = [one.to_json() for one in encoded(report.media)]
+    return JSONResponse(report_to_json(report, media))

@@ -30,6 +30,7 @@ from api.exploring import (
 )
 from api.routes.inputs import Served, json_body, takes
 from api.schemas_explore import (
+    FILE_TYPES,
     ClustersPage,
     CountBody,
     DeleteBody,
@@ -44,12 +45,6 @@ from api.schemas_explore import (
 from api.wire import item_to_json
 
 router = APIRouter(prefix="/v1/collections/{c}", tags=["exploring"])
-
-_TYPES = {
-    "jsonl": "application/x-ndjson",
-    "npz": "application/octet-stream",
-    "parquet": "application/vnd.apache.parquet",
-}
 
 
 @router.post(
@@ -135,7 +130,7 @@ def export(
         raise
     return FileResponse(
         file,
-        media_type=_TYPES[body.format],
+        media_type=FILE_TYPES[file.suffix],
         filename=file.name,
         background=BackgroundTask(folder.cleanup),
     )

@@ -6,19 +6,20 @@ nobody's upload holds up the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from api.discreet import discreet, meant
 from api.refusal import refusal
 from api.service import Service
 from api.wire import brief
 from embed import registry
 from embed.backends.vectors import FORM
-from embed.errors import Forbidden, NotFound, UnsupportedMedia
+from embed.errors import CrossbindError, Forbidden, NotFound, UnsupportedMedia
 from generation import registry as generators
 from index.qdrant.address import reaches_beyond
 from rag import rerank as rerankers
@@ -70,27 +71,33 @@ def permit_index(service: Service, address: str) -> None:
         )
 
 
-def permit_generator(service: Service, name: str, param: str) -> None:
-    """Refuses a generator that the operator has not opened to clients: a name can be a path, start
-    a download, or send what is found to a stranger. Raises Forbidden, NotFound."""
+def permit_generator(service: Service, name: str, param: str) -> str:
+    """The generator that a client means, by its whole name. Refuses one that the operator has not
+    opened to clients: a name can be a path, start a download, or send what is found to a stranger.
+    Raises Forbidden, NotFound."""
+    known = service.generators()
+    found = meant(name, known)
+    if found is not None:
+        return found
     kinds = {form.partition(":")[0] for form in generators.names()}
-    _permit_voice("generator", name, service.generators(), kinds, param)
+    raise _refused("generator", name, [discreet(one) for one in known], kinds, param)
 
 
 def permit_reranker(service: Service, name: str, param: str) -> None:
     """Refuses a re-ranker that is not the operator's. Raises Forbidden, NotFound."""
     kinds = {form.partition(":")[0] for form in rerankers.FORMS}
-    _permit_voice("reranker", name, service.rerankers(), kinds, param)
+    if name not in service.rerankers():
+        raise _refused("reranker", name, service.rerankers(), kinds, param)
 
 
-def _permit_voice(what: str, name: str, allowed: list[str], kinds: set[str], param: str) -> None:
-    if name in allowed:
-        return
+def _refused(
+    what: str, name: str, allowed: Sequence[str], kinds: set[str], param: str
+) -> CrossbindError:
     choices = f"the choices are: {', '.join(allowed)}"
     if name.partition(":")[0] not in kinds:
-        raise NotFound(f"no {what} is called {brief(name)}; {choices}", param=param)
+        return NotFound(f"no {what} is called {brief(name)}; {choices}", param=param)
     variable = "CROSSBIND_GENERATORS" if what == "generator" else "CROSSBIND_RERANKER"
-    raise Forbidden(
+    return Forbidden(
         f"{what} {brief(name)} is not open to clients of this server; {choices}. Whoever runs it "
         f"names others in {variable}",
         param=param,

@@ -6,6 +6,7 @@ a download unless that type is one that a browser shows without running anything
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from api.answers import ItemAnswer, ItemList, UploadAnswer
 from api.errors import describe
 from api.requests import Upload, UploadOutcome
 from api.routes.inputs import Served, json_body, takes
-from api.routes.uploads import Uploads, read_uploads, takes_uploads
+from api.routes.uploads import Uploads, arrived, takes_uploads
 from api.schemas import ItemPatch, ItemsPage, PreviewSize
 from api.service import Service
 from api.wire import item_to_json
@@ -40,9 +41,18 @@ _BYTES: dict[int | str, dict[str, Any]] = {
     responses={207: {"model": UploadAnswer, "description": "Some could not be stored"}},
     openapi_extra=takes_uploads(),
 )
-def add_items(
-    service: Served, c: str, uploads: Annotated[Uploads, Depends(read_uploads)]
+async def add_items(
+    service: Served,
+    c: str,
+    read: Annotated[Callable[[], Uploads], Depends(arrived)],
+    request: Request,
 ) -> JSONResponse:
+    added = partial(_add_items, service, c, read)
+    return await to_thread.run_sync(added, limiter=request.app.state.storing)
+
+
+def _add_items(service: Service, c: str, read: Callable[[], Uploads]) -> JSONResponse:
+    uploads = read()
     stored = iter(service.add_items(c, [entry for entry in uploads if isinstance(entry, Upload)]))
     outcomes = [entry if isinstance(entry, UploadOutcome) else next(stored) for entry in uploads]
     failed = any(outcome.error for outcome in outcomes)
@@ -134,7 +144,7 @@ def get_media(service: Served, c: str, item_id: str, request: Request) -> Respon
 @router.head("/{item_id}/preview", include_in_schema=False)
 @router.get(
     "/{item_id}/preview",
-    summary="A small JPEG: of a picture, a film, a sound's shape, a document's first page",
+    summary="A small JPEG: of a picture, a film, a sound's shape, a document's page",
     response_class=Response,
     responses=_BYTES,
 )
@@ -148,10 +158,11 @@ async def get_preview(
 def _preview(
     service: Service, c: str, item_id: str, size: PreviewSize, request: Request
 ) -> Response:
-    headers = _headers(f'"{service.media(c, item_id).version}-{size.side}-{size.at}"')
+    version = service.media(c, item_id).version
+    headers = _headers(f'"{version}-{size.side}-{size.at}-{size.page}"')
     if _unchanged(request, headers):
         return Response(status_code=304, headers=headers)
-    jpeg = service.preview(c, item_id, side=size.side, at=size.at)
+    jpeg = service.preview(c, item_id, side=size.side, at=size.at, page=size.page)
     return Response(jpeg, media_type="image/jpeg", headers=headers)
 
 

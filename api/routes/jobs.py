@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from api.answers import FailurePage, JobAnswer, JobDetail, JobList
 from api.errors import InvalidRequest
@@ -22,6 +22,7 @@ from api.job_types import Event
 from api.jobs import Jobs
 from api.routes.inputs import Served, json_bytes, parse, permit, takes
 from api.schemas import FailuresPage, JobsPage
+from api.schemas_explore import FILE_TYPES
 from api.service import Service
 from api.wire import brief
 from embed.errors import Forbidden
@@ -84,7 +85,11 @@ def _permit(service: Service, body: JobBody) -> None:
 def start_job(service: Served, body: Annotated[JobBody, Depends(read_job)]) -> JSONResponse:
     _permit(service, body)
     job = service.jobs.submit(
-        body.kind, body.model_dump(mode="json"), words=body.words(), resume=body.resume
+        body.kind,
+        body.model_dump(mode="json"),
+        words=body.words(),
+        resume=body.resume,
+        makes=body.makes,
     )
     return JSONResponse(job.to_json(), status_code=202, headers={"Location": f"/v1/jobs/{job.id}"})
 
@@ -136,6 +141,23 @@ def resume_job(service: Served, job: str) -> JSONResponse:
     found = service.jobs.get(job)
     _permit(service, KINDS[found.kind].model_validate(dict(found.body)))
     return JSONResponse(service.jobs.resume(job).to_json(), status_code=202)
+
+
+@router.get(
+    "/{job}/file",
+    summary="What it has made: the file of export_items",
+    response_class=FileResponse,
+    responses={200: {"description": "The file", "content": {"*/*": {}}}},
+)
+def get_file(service: Served, job: str) -> FileResponse:
+    path = service.jobs.file(job)
+    return FileResponse(path, media_type=FILE_TYPES[path.suffix], filename=path.name)
+
+
+@router.delete("/{job}/file", summary="Forget what it has made", status_code=204)
+def delete_file(service: Served, job: str) -> Response:
+    service.jobs.file(job).unlink(missing_ok=True)
+    return Response(status_code=204)
 
 
 @router.get(

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from api.answers import GeneratorAnswer, ModelAnswer, ModelList
+from api.discreet import meant
 from api.routes.inputs import Served, permit
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -19,13 +20,16 @@ def list_models(service: Served) -> JSONResponse:
     allowed = service.spaces()
     spaces = [model.to_json() for model in service.models() if model.name in allowed]
     generators = [service.generator(name).to_json() for name in service.generators()]
-    return JSONResponse({"object": "list", "data": [*spaces, *generators]})
+    # Of several that clients call the same, `meant` takes the first.
+    once = {one["id"]: one for one in [*generators, *reversed(generators)]}
+    return JSONResponse({"object": "list", "data": [*spaces, *once.values()]})
 
 
 # A name may hold slashes, as in open_clip:ViT-B-32/openai.
 @router.get("/{name:path}", summary="One of them", response_model=ModelAnswer | GeneratorAnswer)
 def get_model(service: Served, name: str) -> JSONResponse:
-    if name in service.generators() and name not in service.spaces():
-        return JSONResponse(service.generator(name).to_json())
+    generator = meant(name, service.generators())
+    if generator is not None and name not in service.spaces():
+        return JSONResponse(service.generator(generator).to_json())
     permit(service, name, "model")
     return JSONResponse(service.model(name).to_json())

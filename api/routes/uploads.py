@@ -6,13 +6,13 @@ with the request as a whole (its shape, its metadata) is raised.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 from fastapi import Request
 from pydantic import ConfigDict, RootModel, ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from api.refusal import refusal
@@ -35,18 +35,27 @@ class _FormMetadata(RootModel[MetadataField | list[MetadataField]]):
     model_config = ConfigDict(strict=True)
 
 
-async def read_uploads(request: Request) -> Uploads:
-    """A dependency: what was sent, in its order. Raises BadInput, Forbidden.
+async def arrived(request: Request) -> AsyncIterator[Callable[[], Uploads]]:
+    """A dependency: a request that is here whole, and what reads it in a worker thread.
 
+    Files wait on disk until then, so that memory holds those of the uploads that have a thread.
     With an Idempotency-Key, what has no id of its own gets one from the key and its place: sent
-    again, it is the same item.
+    again, it is the same item. What it gives raises BadInput, Forbidden.
     """
-    uploads = await _read(request)
     key = request.headers.get(ONCE)
+    if key is not None and not 0 < len(key) <= MAX_KEY:
+        raise BadInput(f"{ONCE} must have 1 to {MAX_KEY} characters", param=ONCE)
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        async with request.form(max_files=MAX_BATCH, max_fields=8) as form:
+            yield lambda: _once(_from_form(form), key)
+    else:
+        body = await _read_json(request)
+        yield lambda: _once(_from_json(body), key)
+
+
+def _once(uploads: Uploads, key: str | None) -> Uploads:
     if key is None:
         return uploads
-    if not 0 < len(key) <= MAX_KEY:
-        raise BadInput(f"{ONCE} must have 1 to {MAX_KEY} characters", param=ONCE)
     return [
         replace(entry, id=_id_of(key, place), once=True)
         if isinstance(entry, Upload) and entry.id is None
@@ -57,14 +66,6 @@ async def read_uploads(request: Request) -> Uploads:
 
 def _id_of(key: str, place: int) -> str:
     return sha256(f"{place} {key}".encode(errors="surrogatepass")).hexdigest()[:32]
-
-
-async def _read(request: Request) -> Uploads:
-    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        async with request.form(max_files=MAX_BATCH, max_fields=8) as form:
-            return await run_in_threadpool(_from_form, form)
-    body = await _read_json(request)
-    return await run_in_threadpool(_from_json, body)
 
 
 def _from_json(body: ItemsBody) -> Uploads:
@@ -136,7 +137,7 @@ def _form_metadata(values: list[Any], files: int) -> list[Metadata]:
 
 
 def takes_uploads() -> dict[str, Any]:
-    """What OpenAPI says of a route that reads its body through `read_uploads`."""
+    """What OpenAPI says of a route that reads its body through `arrived`."""
     extra = takes(ItemsBody)
     extra["parameters"] = [
         {

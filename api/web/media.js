@@ -28,11 +28,13 @@ const seen = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "400px" });
 
+const pageOf = (span) => (span?.page ? `&page=${span.page}` : "");
+
 /** The preview of a picture, film, sound or document, fetched as it comes into view. */
 export function thumbnail(hit, side = 480) {
   const { span } = hit;
   const at = hit.modality === "video" && span?.kind === "seconds" ? `&at=${(span.start + span.end) / 2}` : "";
-  const path = itemPath(hit, `/preview?side=${side}${at}`);
+  const path = itemPath(hit, `/preview?side=${side}${at}${pageOf(span)}`);
   const image = make("img", { alt: "", loading: "lazy", decoding: "async", className: hit.modality });
   image.onerror = () => image.replaceWith(make("span", { className: "mark", textContent: kindOf(hit).mark }));
   if (hasKey()) {
@@ -64,7 +66,7 @@ export async function picture(hit) {
   const image = make("img", { alt: nameOf(hit) });
   const preview = async () => {
     image.onerror = () => image.replaceWith("no preview");
-    image.src = await sourceOf(itemPath(hit, "/preview?side=1600"));
+    image.src = await sourceOf(itemPath(hit, `/preview?side=1600${pageOf(hit.span)}`));
   };
   image.onerror = preview;
   if (hit.span?.kind === "page" || /\.(pdf|docx)(#|$)/i.test(hit.uri ?? hit.title ?? "")) await preview();

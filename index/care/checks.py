@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from embed.types import Modality, Origin
+from index.types import Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Check:
     harmless: bool = False
 
 
-def _words(choices: type[Modality | Origin]) -> str:
+def _words(choices: type[Modality | Origin | Storage]) -> str:
     return ", ".join(f"'{choice.value}'" for choice in choices)
 
 
@@ -65,6 +66,11 @@ FORGET_VECTORS = f"""
     THEN 'send it again under its id' ELSE 'ingest its file again' END, {_NOW}
     FROM items WHERE id = :id;
 """  # noqa: S608 - our own expression
+# By the size of its vectors.
+_STORAGE = """coalesce((SELECT CASE WHEN length(v.vector) = 2 * p.dim THEN 'float16'
+    ELSE 'float32' END FROM partitions p JOIN vectors v ON v.partition = p.id
+    WHERE p.collection = :id LIMIT 1), 'float32')"""
+
 FORGOTTEN = "forget its vectors, and note that it is to be embedded again"
 
 _FORGET_VECTOR = """
@@ -74,8 +80,21 @@ _FORGET_VECTOR = """
     DELETE FROM vectors WHERE fragment = :id;
 """
 
+
+def _forgotten(table: str) -> Check:
+    return Check(
+        code="forgotten",
+        says=f"row {{}} of {table} has forgotten more than was written",
+        remedy="set it to what was written",
+        find=f"""SELECT id, id, NULL FROM {table}
+            WHERE typeof(forgotten) != 'integer' OR forgotten NOT BETWEEN 0 AND seq""",  # noqa: S608
+        mend=f"UPDATE {table} SET forgotten = seq WHERE id = :id;",  # noqa: S608
+    )
+
+
 CHECKS = (
     *map(_seq, ("collections", "partitions", "items", "vectors")),
+    *map(_forgotten, ("collections", "partitions")),
     Check(
         code="epoch",
         says="the catalog has no single epoch",
@@ -103,10 +122,20 @@ CHECKS = (
         find="""SELECT collection, collection, collection FROM items UNION
             SELECT collection, collection, collection FROM partitions
             EXCEPT SELECT id, id, id FROM collections""",
-        mend=f"""INSERT INTO collections (id, name, space, space_id, chunker, engine, created)
+        mend=f"""INSERT INTO collections
+            (id, name, space, space_id, chunker, engine, created, storage)
             SELECT :id, 'recovered-' || :id, json_object('name', 'unknown', 'revision', :id || '',
             'preprocessing', '', 'precision', 'fp32', 'dim', coalesce((SELECT dim FROM partitions
-            WHERE collection = :id AND kind = 'joint'), 1)), '', 'unknown', 'exact', {_NOW};""",  # noqa: S608
+            WHERE collection = :id AND kind = 'joint'), 1)), '', 'unknown', 'exact', {_NOW},
+            {_STORAGE};""",  # noqa: S608
+    ),
+    Check(
+        code="storage",
+        says="collection {} keeps its vectors in a way that is not known",
+        remedy="tell it from their size",
+        find=f"""SELECT id, name, id FROM collections
+            WHERE storage NOT IN ({_words(Storage)})""",  # noqa: S608
+        mend=f"UPDATE collections SET storage = {_STORAGE} WHERE id = :id;",  # noqa: S608
     ),
     Check(
         code="item_without_record",

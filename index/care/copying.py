@@ -23,6 +23,9 @@ _TABLES = {
     "partitions": "collection IN ({})",
     "vectors": "partition IN (SELECT id FROM partitions WHERE collection IN ({}))",
     "failures": "collection IN ({})",
+    "completions": "collection IN ({})",
+    "completion_sources": "completion IN (SELECT id FROM completions WHERE collection IN ({}))",
+    "completion_fits": "collection IN ({})",
 }
 _OTHER_NAMES = {"aliases": "collection IN ({})"}
 _POINTS_AT = {
@@ -31,7 +34,9 @@ _POINTS_AT = {
     "item": "items",
     "fragment": "fragments",
     "partition": "partitions",
+    "completion": "completions",
 }
+_PUBLIC = frozenset({"completion_sources.item", "completion_sources.record"})  # ids, no row ids
 _CACHE_KIB = (
     64 * 1024
 )  # of pages that wait for the commit; a smaller one is written again and again
@@ -91,6 +96,10 @@ def _used(target: sqlite3.Connection, table: str) -> int:
 def _value(table: str, column: str, shifts: Mapping[str, int], seq: int) -> str:
     if column == "seq":
         return str(seq)
+    if column == "forgotten":  # nobody has anything of these yet
+        return "0"
+    if f"{table}.{column}" in _PUBLIC:
+        return f'"{column}"'
     aim = table if column == "id" else _POINTS_AT.get(column)
     return f'"{column}"' if aim is None else f'"{column}" + {shifts[aim]}'
 

@@ -28,7 +28,7 @@ _PASSES = 8  # mending one thing may bring another to light
 
 # Nothing found through a broken index of SQLite's can be believed, and vectors look as if they were
 # another item's when that has lost its modality.
-_FIRST = ({"file_index"}, {"seq", "kind", "partition_kind", "lost_collection"})
+_FIRST = ({"file_index"}, {"seq", "kind", "partition_kind", "lost_collection", "storage"})
 
 _SEQS = " UNION ALL ".join(
     f"SELECT max(seq) AS seq FROM {table} WHERE {SENSIBLE}"  # noqa: S608 - our own names

@@ -1,4 +1,4 @@
-"""Whether stored vectors are what was written: `(dim,)` float32 of unit length.
+"""Whether stored vectors are what was written: `(dim,)` numbers, of unit length.
 
 It knows no table but `vectors`, and judges nothing that a vector means.
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 from embed.types import Floats
 from index import rows
+from index.types import Storage
 
 _LENGTH = 1e-3  # as embed.types.check_unit: of the squared length, from 1
 _RESCALED = 0.05  # the same; beyond it the direction is not to be trusted either
@@ -26,14 +27,17 @@ class BadVector(NamedTuple):
     better: Floats | None
 
 
-def bad_vectors(chunk: Sequence[tuple[int, bytes]], dim: int) -> Iterator[BadVector]:
+def bad_vectors(
+    chunk: Sequence[tuple[int, bytes]], dim: int, storage: Storage
+) -> Iterator[BadVector]:
     """Of fragments and their blobs, those that are not as they should be."""
+    size = rows.blob_size(dim, storage)
     for fragment, blob in chunk:
-        if len(blob) != 4 * dim:
-            wrong = f"has {len(blob)} bytes where {4 * dim} are wanted"
+        if len(blob) != size:
+            wrong = f"has {len(blob)} bytes where {size} are wanted"
             yield BadVector(fragment, wrong, None)
-    fit = [(fragment, blob) for fragment, blob in chunk if len(blob) == 4 * dim]
-    vectors = rows.vectors_from_blobs([blob for _, blob in fit], dim).astype(np.float64)
+    fit = [(fragment, blob) for fragment, blob in chunk if len(blob) == size]
+    vectors = rows.vectors_from_blobs([blob for _, blob in fit], dim, storage).astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         lengths = np.einsum("nd,nd->n", vectors, vectors)
     for position in np.flatnonzero(~(np.abs(lengths - 1) < _LENGTH)):  # NaN is bad too
@@ -43,11 +47,13 @@ def bad_vectors(chunk: Sequence[tuple[int, bytes]], dim: int) -> Iterator[BadVec
         yield BadVector(fit[position][0], f"has length {length:.4g} where 1 is wanted", better)
 
 
-def set_vector(partition: int, bad: BadVector, connection: sqlite3.Connection, seq: int) -> None:
+def set_vector(
+    partition: int, storage: Storage, bad: BadVector, connection: sqlite3.Connection, seq: int
+) -> None:
     """Puts the better one in its place, and tells the engines."""
     assert bad.better is not None
     connection.execute(
         "UPDATE vectors SET vector = ?, seq = ? WHERE partition = ? AND fragment = ?",
-        (rows.vector_to_blob(bad.better), seq, partition, bad.fragment),
+        (rows.vector_to_blob(bad.better, storage), seq, partition, bad.fragment),
     )
     connection.execute("UPDATE partitions SET seq = ? WHERE id = ?", (seq, partition))

@@ -25,7 +25,7 @@ from index.care.outside import files_of
 from index.care.sound import BadVector, bad_vectors, set_vector
 from index.database import Database, statements
 from index.home import Home
-from index.types import CollectionInfo
+from index.types import CollectionInfo, Storage
 
 _CHUNK = 4096  # vectors looked at together
 _AMONG_INDEXES = re.compile(r"(?:missing from|wrong # of entries in|non-unique entry in) index")
@@ -149,25 +149,34 @@ class _Look:
                 )
 
     def _all_vectors(self, connection: sqlite3.Connection) -> Iterator[Finding]:
-        found = connection.execute("SELECT id, dim, collection FROM partitions").fetchall()
-        wanted = [row for row in found if self.only is None or row[2] == self.only.id]
+        found = connection.execute(
+            "SELECT p.id, p.dim, p.collection, c.storage FROM partitions p"
+            " JOIN collections c ON c.id = p.collection"
+        ).fetchall()
+        known = [row for row in found if row[3] in set(Storage)]
+        wanted = [row for row in known if self.only is None or row[2] == self.only.id]
         sizes = [
             connection.execute("SELECT count(*) FROM vectors WHERE partition = ?", row[:1])
             for row in wanted
         ]
         total = sum(size.fetchone()[0] for size in sizes)
-        for number, dim, owner in wanted:
+        for number, dim, owner, storage in wanted:
             held = connection.execute(
                 "SELECT fragment, vector FROM vectors WHERE partition = ?", (number,)
             )
             while chunk := held.fetchmany(_CHUNK):
-                for bad in bad_vectors(chunk, dim):
-                    yield self._vector(connection, number, owner, bad)
+                for bad in bad_vectors(chunk, dim, storage):
+                    mend = partial(set_vector, number, storage)
+                    yield self._vector(connection, owner, bad, mend)
                 self.vectors += len(chunk)
                 self._tell("vectors", self.vectors, total)
 
     def _vector(
-        self, connection: sqlite3.Connection, partition: int, owner: int, bad: BadVector
+        self,
+        connection: sqlite3.Connection,
+        owner: int,
+        bad: BadVector,
+        mend: Callable[[BadVector, sqlite3.Connection, int], None],
     ) -> Finding:
         row = connection.execute(
             "SELECT i.id, i.key FROM fragments f JOIN items i ON i.id = f.item WHERE f.id = ?",
@@ -181,9 +190,7 @@ class _Look:
             collection=self._names.get(owner),
             message=f"a vector of item {key!r} {bad.wrong}",
             remedy="bring it to unit length" if rescued else FORGOTTEN,
-            mend=partial(set_vector, partition, bad)
-            if rescued
-            else partial(run, FORGET_VECTORS, item),
+            mend=partial(mend, bad) if rescued else partial(run, FORGET_VECTORS, item),
         )
 
     def _words(self) -> Iterator[Finding]:

@@ -48,7 +48,7 @@ class Columns:
     def rows(self, f: Filter, fields: Iterable[str] = ()) -> tuple[Table, Mask]:
         """The table as it is now, with columns of these fields too, and the rows that are meant."""
         with self._contents.reading() as connection:
-            seq = self._seq_in(connection)
+            seq, _ = self._seqs_in(connection)
         table = self._fresh({*fields, *fields_of(f)}, seq, None)
         return table, self._meant(f, table) & table.alive
 
@@ -115,26 +115,29 @@ class Columns:
         return table
 
     def _follow(self, own: set[str], state: PartitionState | None) -> None:
-        if self._builder.wasteful:
-            own = own | self._builder.own
-            self._builder = Builder(self._contents.info.id)
         partitions = dict(self._table.partitions)
         with self._contents.reading() as connection:
-            self._builder.follow(connection, self._seq_in(connection), own)
+            seq, forgotten = self._seqs_in(connection)
+            if self._builder.is_past_use(forgotten):
+                own = own | self._builder.own
+                self._builder = Builder(self._contents.info.id)
+            self._builder.follow(connection, seq, own)
             if state is not None:
                 held = partitions.get(state.id, Fragments())
                 partitions[state.id] = held.follow(connection, state.id)
         self._table = self._builder.table(partitions)
 
-    def _seq_in(self, connection: sqlite3.Connection) -> int:
-        """Of the last change of what is said about any item."""
+    def _seqs_in(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        """Of the last change of what is said about any item; and up to which it is forgotten what
+        items there were."""
         info = self._contents.info
         row = connection.execute(
-            "SELECT seq FROM collections WHERE (id, space_id) = (?, ?)", (info.id, info.space.id)
+            "SELECT seq, forgotten FROM collections WHERE (id, space_id) = (?, ?)",
+            (info.id, info.space.id),
         ).fetchone()
         if row is None:
             raise rows.gone(info)
-        return int(row[0])
+        return int(row[0]), int(row[1])
 
 
 def _serves(table: Table, own: set[str], seq: int, state: PartitionState | None) -> bool:

@@ -46,8 +46,11 @@ class Fragments:
 
     def follow(self, connection: sqlite3.Connection, partition: int) -> Fragments:
         """These, and what became of the partition since."""
-        since = (partition, self.seq)
-        row = connection.execute("SELECT seq FROM partitions WHERE id = ?", (partition,)).fetchone()
+        row = connection.execute(
+            "SELECT seq, forgotten FROM partitions WHERE id = ?", (partition,)
+        ).fetchone()
+        held = self if row is None or self.seq >= row[1] else Fragments()
+        since = (partition, held.seq)
         removed = _pairs(
             connection.execute(
                 "SELECT fragment, 0 FROM deletions WHERE partition = ? AND seq > ?", since
@@ -60,11 +63,11 @@ class Fragments:
                 since,
             )
         )
-        kept = ~np.isin(self.ids, np.concatenate([removed[:, 0], added[:, 0]]))
-        ids = np.concatenate([self.ids[kept], added[:, 0]])
-        items = np.concatenate([self.items[kept], added[:, 1]])
+        kept = ~np.isin(held.ids, np.concatenate([removed[:, 0], added[:, 0]]))
+        ids = np.concatenate([held.ids[kept], added[:, 0]])
+        items = np.concatenate([held.items[kept], added[:, 1]])
         order = np.argsort(ids, kind="stable")
-        return Fragments(row[0] if row else self.seq, ids[order], items[order])
+        return Fragments(row[0] if row else held.seq, ids[order], items[order])
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +144,12 @@ class Builder:
         self._seen: dict[str, Column] = {}
         self._grown: set[str] = set()  # since
 
-    @property
-    def wasteful(self) -> bool:
-        """Whether reading all anew would give most of the memory back."""
+    def is_past_use(self, forgotten: int) -> bool:
+        """Whether all must be read anew, since what went up to `forgotten` is told no more; or
+        should be, since that would give most of the memory back."""
         dead = len(self._alive) - int(np.count_nonzero(self._alive))
-        return dead > _DEAD + len(self._alive) // 2
+        missed = self.seq < forgotten and len(self._alive) > 0
+        return missed or dead > _DEAD + len(self._alive) // 2
 
     def follow(self, connection: sqlite3.Connection, seq: int, own: Iterable[str]) -> None:
         """Takes in what changed up to `seq`, which the connection sees; and these own names."""

@@ -20,7 +20,7 @@ from index.contents import Contents
 from index.metadata.terms import Tier, rarities, tiers_of
 from index.types import Ids
 
-_ROWS = 3_000
+_ROWS = 2_500
 _CANDIDATES = 64  # whose fragments are read at a time
 _TITLE = 4.0  # a word in the title weighs so much more
 _RANK = f"bm25(words, {_TITLE}, 1.0)"

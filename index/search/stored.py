@@ -14,7 +14,7 @@ from embed.types import Floats, Item, Span
 from index import rows
 from index.contents import Contents, PartitionState
 from index.search.selection import Look
-from index.types import Ids, VectorKind
+from index.types import Ids, Storage, VectorKind
 
 _PARAMETERS = 500  # bound per statement
 
@@ -66,7 +66,8 @@ class Stored:
         by_item: dict[str, list[rows.Row]] = {}
         for key, *piece in found:
             by_item.setdefault(key, []).append(tuple(piece))
-        return {key: _pieces(some) for key, some in by_item.items()}
+        storage = self._contents.info.storage
+        return {key: _pieces(some, storage) for key, some in by_item.items()}
 
     def partition(self, state: PartitionState) -> Owned:
         """All vectors of a partition, and the items that they are of."""
@@ -79,7 +80,9 @@ class Stored:
         return Owned(
             np.array([number for number, _, _ in found], dtype=np.int64),
             np.array([owner for _, owner, _ in found], dtype=np.int64),
-            rows.vectors_from_blobs([blob for _, _, blob in found], state.dim),
+            rows.vectors_from_blobs(
+                [blob for _, _, blob in found], state.dim, self._contents.info.storage
+            ),
         )
 
     def items(self, owners: Iterable[int]) -> dict[int, Item]:
@@ -125,8 +128,9 @@ class Stored:
             kind,
             list(fragments),
         )
+        storage = self._contents.info.storage
         return {
-            number: Look(partition, np.frombuffer(blob, dtype="<f4"))
+            number: Look(partition, rows.vector_from_blob(blob, storage))
             for number, partition, blob in found
         }
 
@@ -144,9 +148,9 @@ class Stored:
         return found
 
 
-def _pieces(some: Sequence[rows.Row]) -> StoredPieces:
+def _pieces(some: Sequence[rows.Row], storage: Storage) -> StoredPieces:
     return StoredPieces(
         np.array([number for number, _, _ in some], dtype=np.int64),
         [rows.span_from_text(span) for _, span, _ in some],
-        np.stack([np.frombuffer(blob, dtype="<f4") for _, _, blob in some]),
+        np.stack([rows.vector_from_blob(blob, storage) for _, _, blob in some]),
     )

@@ -92,11 +92,15 @@ def _of_base(
     k = min(k, count)
     setting = _setting(base, count, k)
     if rows is not None:
-        quicker = _quicker(base, len(rows), queries, k, setting)
+        shares = min(state.tail.workers.count, max(1, len(rows) // _FEW))
+        quicker = _quicker(base, len(rows), shares, queries, k, setting)
         if quicker is not None:
-            ranked = base.index.rank_rows(queries[0], quicker.depth, rows)
-            assert ranked is not None
-            scores, found = rescored(queries, base.vectors, ranked[None], k)
+            ranked = state.tail.workers.each(
+                lambda some: base.index.rank_rows(queries[0], quicker.depth, some),
+                np.array_split(rows, shares),
+            )
+            near = np.concatenate([some for some in ranked if some is not None])
+            scores, found = rescored(queries, base.vectors, near[None], k)
             return scores, base.ids[found], quicker
         if setting is not None and _is_quicker(base, len(rows), queries, setting):
             setting = None
@@ -128,16 +132,17 @@ def _is_quicker(base: Generation, rows: int, queries: Floats, setting: Setting) 
 
 
 def _quicker(
-    base: Generation, rows: int, queries: Floats, k: int, setting: Setting | None
+    base: Generation, rows: int, shares: int, queries: Floats, k: int, setting: Setting | None
 ) -> Setting | None:
     """To rank these rows by their codes, where that is quicker than to search by `setting`.
 
-    Few rows are scored exactly in no time, and many queries share what it takes to fetch them.
+    shares: threads that each rank some of them. Few rows are scored exactly in no time, and many
+    queries share what it takes to fetch them.
     """
     codes, whole = base.tuning.codes, base.tuning.setting(k, 1.0)
     if codes is None or whole is None or len(queries) > 1 or rows < _FEW:
         return None
-    seconds = rows * codes.row_seconds
+    seconds = rows * codes.row_seconds / shares
     if 4 * whole.depth > rows or (setting is not None and setting.seconds < seconds):
         return None
     return whole._replace(recall=codes.recall, seconds=seconds)

@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from generation.endings import folded
 from generation.words_apart import synonyms
-from rag.seeking.wording import Term, folded
+from rag.seeking.wording import Term
 
 Likeness = Callable[[Term, Sequence[Term]], float]
 """How near the nearest of some terms is to one, in [0, 1)."""

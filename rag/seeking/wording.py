@@ -10,13 +10,12 @@ It knows no library.
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
 from embed.types import Modality
-from generation.claims import IRREGULAR
+from generation.endings import folded, stem
 from generation.words_apart import marks_of, without_marks
 
 LONG = 1_000  # characters: a longer text is no question whose wording could be read
@@ -119,7 +118,6 @@ _WANTS = {
         re.IGNORECASE,
     ),
 }
-_LATIN = re.compile("[\u0300-\u036f]")
 
 
 class Term(NamedTuple):
@@ -202,24 +200,3 @@ def is_content(word: str) -> bool:
     """Whether a word says what is spoken of, rather than how."""
     low = folded(word)
     return low not in _FUNCTION and low not in _NAMES_MEDIA
-
-
-def folded(text: str) -> str:
-    """In small letters, without accents, white space made one."""
-    plain = _LATIN.sub("", unicodedata.normalize("NFKD", text)) if not text.isascii() else text
-    return " ".join(plain.casefold().split())
-
-
-def stem(word: str) -> str:
-    """What a word is without its ending: `rings` and `ring`, `opened` and `opening`. Rough."""
-    low = folded(word).replace("\u2019", "'").removesuffix("'s")
-    low = IRREGULAR.get(low, low)
-    if len(low) > 4 and low.endswith("ies"):
-        return low[:-3] + "y"
-    for ending in ("ing", "ed", "es", "s"):
-        if low.endswith(ending) and len(low) - len(ending) >= 3 and not low.endswith("ss"):
-            low = low.removesuffix(ending)
-            if ending in ("ing", "ed") and low[-1] == low[-2] and low[-1] not in "lsz":
-                low = low[:-1]
-            break
-    return low.removesuffix("e") if len(low) > 3 else low

@@ -100,7 +100,7 @@ class FakeService:
         return CollectionSummary(info=info, counts=counts, failures=1)
 
     def create_collection(
-        self, name: str, *, space: str = "builtin", index: str = "exact"
+        self, name: str, *, space: str = "builtin", index: str = "exact", storage: str = "float32"
     ) -> CollectionSummary:
         self.model(space)
         if name in self.shelves:
@@ -191,7 +191,13 @@ class FakeService:
         return MediaFile(path=path, media_type=kind, version=item.digest, name=item.title)
 
     def preview(
-        self, collection: str, item_id: str, *, side: int = 320, at: float | None = None
+        self,
+        collection: str,
+        item_id: str,
+        *,
+        side: int = 320,
+        at: float | None = None,
+        page: int | None = None,
     ) -> bytes:
         item = self.item(collection, item_id)
         if item.modality is not Modality.IMAGE:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import threading
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 from PIL import Image
 
 from api.answers import UploadAnswer
+from api.app import STORING
+from api.requests import Upload, UploadOutcome
 
 COLLECTION = "/v1/collections/shelf"
 ITEMS = f"{COLLECTION}/items"
@@ -278,3 +281,37 @@ def test_a_page_full_of_previews_holds_up_nothing_else(
             return await asyncio.gather(*sights)
 
     assert {answer.content for answer in asyncio.run(browse())} == {b"a JPEG"}
+
+
+def test_uploads_that_take_long_hold_up_nothing_else_and_wait_on_disk(
+    client: Any, red: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on, sizes = threading.Event(), []
+    add = client.app.state.service.add_items
+
+    def slow(collection: str, uploads: Sequence[Upload]) -> list[UploadOutcome]:
+        sizes.append(sum(len(upload.data) for upload in uploads))
+        may_go_on.wait(30)
+        outcomes: list[UploadOutcome] = add(collection, uploads)
+        return outcomes
+
+    monkeypatch.setattr(client.app.state.service, "add_items", slow)
+
+    async def crowd() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(client.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            sent = [
+                asyncio.create_task(http.post(ITEMS, files={"files": (f"{n}.png", red)}))
+                for n in range(60)
+            ]
+            try:
+                await asyncio.sleep(0.2)
+                await asyncio.wait_for(http.get(COLLECTION), 10)
+                assert 0 < len(sizes) <= STORING
+            finally:
+                may_go_on.set()
+            return await asyncio.gather(*sent)
+
+    for answer in asyncio.run(crowd()):
+        assert [row["status"] for row in results(answer)] == ["created"]
+    assert sizes == [len(red)] * 60

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from api.config import Settings, load_settings
 from api.requests import Term
 from api.requests_ask import AskRequest, Turn
 from api.service import Service
+from embed.batcher import Batcher, Embedded
 from embed.calibration import Calibration, Curve, Fit
 from embed.errors import BadInput, InvalidQuery, NotFound
-from embed.types import Modality
+from embed.types import Media, Modality
 from generation.types import Chunk, Prompt, Role, Taste
 from rag import pipeline
 from rag.confidence import Confidence
+from rag.library import Asked, Library
 from rag.types import Answer, Ask, Delta, Retrieval
 
 WORDS = (Term(kind="text", value="a tint of 120 degrees"),)
@@ -192,6 +194,30 @@ def test_a_collection_that_is_replaced_under_its_hands_is_asked_again(
     assert asking.answer(AskRequest(terms=WORDS)).evidence
     assert calls.acquire(blocking=False)
     assert calls.acquire(blocking=False)
+
+
+def test_what_is_shown_is_embedded_once_though_two_stages_ask(
+    service: Service, asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = next(service.settings.home.parent.glob("tints/*.png")).read_bytes()
+    plain, embedded, stages = Batcher.submit, [], []
+
+    def submit(batcher: Batcher, media: Media, *, block: bool = True) -> Future[Embedded]:
+        embedded.append(media.modality)
+        return plain(batcher, media, block=block)
+
+    def embed(library: Library, media: Sequence[Media]) -> list[Asked]:
+        stages.append([medium.modality for medium in media])
+        return by_library(library, media)
+
+    by_library = Library.embed
+    monkeypatch.setattr(Batcher, "submit", submit)
+    monkeypatch.setattr(Library, "embed", embed)
+    request = AskRequest(terms=(Term(kind="image", value=picture),))
+    for asked in (1, 2):
+        assert asking.answer(request).evidence
+        assert stages == [[Modality.IMAGE]] * 2 * asked  # the voices, and what it may be
+        assert embedded == [Modality.IMAGE] * asked  # nothing is kept from question to question
 
 
 def test_what_asks_nothing_is_refused(asking: Asking) -> None:

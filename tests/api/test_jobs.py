@@ -387,7 +387,7 @@ def test_a_job_over_rest(rest: Callable[..., Any], tmp_path: Path) -> None:
     answer = client.post("/v1/jobs", json=body)
     assert answer.status_code == 202
     path = answer.headers["location"]
-    left_out = dict.fromkeys(("space", "columns", "watch", "ray"))
+    left_out = dict.fromkeys(("space", "storage", "columns", "watch", "ray"))
     assert answer.json()["request"] == {**body, **left_out, "prune": False}
     stream = client.get(f"{path}/events")
     assert stream.headers["content-type"].startswith("text/event-stream")
@@ -507,7 +507,14 @@ def test_a_server_that_stops_ends_its_streams(
 ) -> None:
     client = rest(jobs=True)
     path = client.post("/v1/jobs", json=_staying(monkeypatch, tmp_path)).headers["location"]
-    threading.Timer(1.0, client.app.state.stopping.set).start()
+    jobs, job_id = client.app.state.service.jobs, path.rpartition("/")[2]
+
+    def stop() -> None:
+        _until(lambda: jobs.events(job_id, kind="progress"))
+        time.sleep(1)
+        client.app.state.stopping.set()
+
+    threading.Thread(target=stop).start()
     assert "event: progress" in client.get(f"{path}/events").text
     assert client.get(path).json()["state"] == "running"
     client.post(f"{path}/cancel")

@@ -14,7 +14,7 @@ from PIL import Image
 from api import drawing
 from api.previews import Previews
 from api.requests import MediaFile
-from embed.errors import UnsupportedModality
+from embed.errors import CorruptMedia, NotFound, UnsupportedModality
 from embed.types import Modality
 
 
@@ -107,6 +107,24 @@ def test_what_cannot_be_drawn_is_refused_and_nothing_is_kept(tmp_path: Path) -> 
     assert files(tmp_path / "cache") == []
 
 
+def test_what_is_broken_is_tried_once_and_what_is_gone_each_time(
+    tmp_path: Path, photo: MediaFile, drawn: list[int]
+) -> None:
+    kept = Previews(tmp_path / "cache", at_once=1)
+    photo.path.rename(tmp_path / "elsewhere")
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            kept.get(photo, Modality.IMAGE, side=64)
+    photo.path.write_bytes((tmp_path / "elsewhere").read_bytes()[:90])
+    for _ in range(2):
+        with pytest.raises(CorruptMedia, match=r"photo\.png"):
+            kept.get(photo, Modality.IMAGE, side=64)
+    assert len(drawn) == 3
+    (tmp_path / "elsewhere").replace(photo.path)
+    mended = MediaFile(path=photo.path, media_type="image/png", version="2")
+    assert kept.get(mended, Modality.IMAGE, side=64)
+
+
 def test_a_sound_has_a_shape(tmp_path: Path) -> None:
     path = tmp_path / "tone.wav"
     loud = np.concatenate([np.zeros(8000), np.sin(np.arange(8000) / 3)])
@@ -133,3 +151,19 @@ def test_a_document_is_known_by_its_first_page(tmp_path: Path, modality: Modalit
     pixel = shown.convert("RGB").getpixel((30, 45))
     assert isinstance(pixel, tuple)
     assert pixel[0] > 200 > 100 > pixel[2]
+
+
+def test_the_page_that_was_found_is_drawn(tmp_path: Path) -> None:
+    path, kept = tmp_path / "scan.pdf", Previews(tmp_path / "cache", at_once=1)
+    red, blue = (Image.new("RGB", (200, 300), colour) for colour in ("red", "blue"))
+    red.save(path, save_all=True, append_images=[blue])
+    file = MediaFile(path=path, media_type="application/pdf", version="1")
+    first = kept.get(file, Modality.TEXT, side=90, page=1)
+    second = kept.get(file, Modality.TEXT, side=90, page=2)
+    assert first == kept.get(file, Modality.TEXT, side=90)
+    assert kept.get(file, Modality.TEXT, side=90, page=2) == second
+    pixel = Image.open(io.BytesIO(second)).convert("RGB").getpixel((30, 45))
+    assert isinstance(pixel, tuple)
+    assert pixel[2] > 200 > 100 > pixel[0]
+    with pytest.raises(NotFound, match="no page 3"):
+        kept.get(file, Modality.TEXT, side=90, page=3)

@@ -8,6 +8,7 @@ import os
 import threading
 import wave
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -18,6 +19,7 @@ from PIL import Image
 from api.config import Settings
 from api.requests import SearchRequest, Term, Upload
 from api.service import Service
+from api.towers import Towers
 from embed import registry
 from embed.errors import (
     BadInput,
@@ -494,3 +496,11 @@ def test_models_say_what_they_are(stocked: Colourist) -> None:
     assert by_name["colours"].state == "loaded"
     assert by_name["builtin"].state == "ready"
     assert by_name["builtin"].to_json()["dim"] == 384
+
+
+def test_what_first_use_would_download_is_not_called_ready(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = registry.describe("builtin", Towers(settings).options)
+    monkeypatch.setattr(registry, "describe", lambda *_: replace(here, fetches=True))
+    assert Towers(settings).summary("builtin").state == "unfetched"

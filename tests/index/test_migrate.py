@@ -382,3 +382,38 @@ def test_a_collection_that_never_stands_still_is_left_in_peace(home: Home) -> No
     assert home.open().info.space == home.dull.space
     report = home.migrate()
     assert (report.switched, report.items, report.embedded) == (True, 41 + PASSES, 1)
+
+
+@pytest.mark.parametrize(("index", "keep"), [("qdrant-edge", "before"), ("qdrant:/", None)])
+def test_what_engines_kept_of_the_old_space_goes(
+    home: Home, tmp_path: Path, index: str, keep: str | None
+) -> None:
+    pytest.importorskip("qdrant_client" if index == "qdrant:/" else "qdrant_edge")
+    address = f"qdrant:{tmp_path}/points" if index == "qdrant:/" else index
+    home.catalog.set_index("c", address)
+    left = [home.at(f"{number:02}.{ending}") for number in range(3) for ending in ("png", "txt")]
+    home.open().delete({item.id for item in home.open().items()[0]} - {*left})
+
+    def kept() -> set[str]:
+        """The partitions of which there is something: `COLLECTION-PARTITION`."""
+        if index == "qdrant:/":
+            stored = (tmp_path / "points").glob("*/collection/*/storage.sqlite")
+            return {path.parent.name.rpartition("_")[2] for path in stored}
+        return {path.name for path in (tmp_path / "indexes").glob("*-*")}
+
+    def wanted(name: str) -> set[str]:
+        contents = home.catalog.contents(home.catalog.collection(name))
+        return {f"{contents.info.id}-{state.id}" for state in contents.partitions()}
+
+    source = home.open()
+    source.search(Query(joint=home.dull.vector(Modality.TEXT, "tint 01")))
+    assert kept() == wanted("c")
+    batcher = home.batcher(home.keen)
+    assert migrate(home.catalog, source, batcher, home.locate, keep=keep).switched
+    assert kept() == set()
+    for name, tower in (("c", home.keen), ("before", home.dull))[: 2 if keep else 1]:
+        now = home.open(name)
+        hits = now.search(Query(joint=tower.vector(Modality.TEXT, "tint 01"))).hits
+        assert sorted(hit.item.id for hit in hits) == sorted(left)
+        now.close()
+    assert kept() == wanted("c") | (wanted(keep) if keep else set())

@@ -26,10 +26,11 @@ from index.care.snapshot import snapshot
 from index.care.verify import verify
 from index.catalog import Catalog
 from index.collection import Collection
+from index.completions import KeptFit
 from index.database import Database, migrations
 from index.home import Home, blob_path
 from index.search.query import Query
-from index.types import Entry, NewFragment
+from index.types import Completion, Entry, NewFragment, Source
 
 SPACE = Space(name="toy", revision="1", preprocessing="1", precision="fp32", dim=8)
 
@@ -44,11 +45,29 @@ def upload(home: Home, number: int) -> str:
 
 
 def fill(home: Home, name: str, numbers: range) -> None:
-    """Items of one fragment and one upload each, in a collection that is made for them."""
+    """Items of one fragment and one upload each, in a collection that is made for them; each is
+    supposed to sound like the one before it."""
     catalog = Catalog(home.catalog)
     info = catalog.create_collection(name, space=SPACE, chunker="whole")
-    Collection(catalog, info).write([entry(home, number) for number in numbers])
+    collection = Collection(catalog, info)
+    collection.write([entry(home, number) for number in numbers])
+    collection.completions.put([supposed(number) for number in numbers[1:]], fit="f")
+    collection.completions.keep_fit(Modality.AUDIO, "best", KeptFit(SPACE.id, 9, name))
     catalog.close()
+
+
+def supposed(number: int) -> Completion:
+    lender = f"i{number - 1}"
+    return Completion(
+        record=f"i{number}",
+        modality=Modality.AUDIO,
+        value=lender,
+        vector=normalise(np.random.default_rng(number).standard_normal((1, 8)))[0],
+        origin="retrieved",
+        sources=(Source(lender, lender, 1.0),),
+        p=0.8,
+        method="best",
+    )
 
 
 def entry(home: Home, number: int) -> Entry:
@@ -70,11 +89,14 @@ def contents(home: Home) -> dict[str, dict[str, tuple[object, ...]]]:
     told: dict[str, dict[str, tuple[object, ...]]] = {}
     for info in catalog.collections():
         collection = Collection(catalog, info)
+        kept = collection.completions.of_records([f"i{number}" for number in range(100)])
         told[info.name] = {
             item.id: (
                 item,
                 collection.vectors_of(item.id).tobytes(),
                 blob_path(home.blobs, item.digest).read_bytes(),
+                repr(kept.get(item.record)),
+                collection.completions.fits(Modality.AUDIO),
             )
             for item in collection.items(limit=1000)[0]
         }
@@ -103,6 +125,7 @@ def test_all_of_it_there_and_back(home: Home, tmp_path: Path, name: str) -> None
     other = Home(tmp_path / "other")
     assert restore(made.path, other).items == 50
     assert contents(other) == before
+    assert "value='i3'" in str(before["first"]["i4"])
     assert (other.calibrations / "toy@1.json").read_text() == "{}"
     assert {finding.code for finding in verify(other).findings} == {"calibration"}  # it is a sham
     # Over what has changed since:
