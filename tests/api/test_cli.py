@@ -552,7 +552,7 @@ def test_an_interrupted_ingest_goes_on_where_it_stopped(
     document: Callable[..., tuple[int, Any]],
     tmp_path: Path,
 ) -> None:
-    notes = 1200
+    notes = 3000
     for number in range(notes):
         (tmp_path / f"{number}.txt").write_text(f"Note {number} about nothing in particular.")
     words = ("ingest", str(tmp_path), "--collection", "interrupted")
@@ -562,7 +562,7 @@ def test_an_interrupted_ingest_goes_on_where_it_stopped(
     while document("collections", "show", "interrupted")[1].get("items", 0) == 0:
         assert first.poll() is None
         first.send_signal(signal.SIGCONT)
-        time.sleep(0.05)
+        time.sleep(0.02)
         first.send_signal(signal.SIGSTOP)
     first.send_signal(signal.SIGINT)
     first.send_signal(signal.SIGCONT)
